@@ -1,0 +1,246 @@
+#define _GNU_SOURCE
+#include "cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The directories under which groups are made; -1: that hierarchy can't be used. */
+static int mode, unified = -1, memory_v1 = -1, pids_v1 = -1, cpu_v1 = -1;
+
+/* pread/pwrite-sized helpers: every one of these files is a line or two. */
+static bool write_at(int dir, const char *path, const char *text) {
+    int fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = write(fd, text, strlen(text));
+    int error = errno;
+    close(fd);
+    errno = error;
+    return n == (ssize_t)strlen(text);
+}
+
+static bool write_number(int dir, const char *group, const char *file, uint64_t value) {
+    char path[96], text[32];
+    snprintf(path, sizeof path, "%s/%s", group, file);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    return write_at(dir, path, text);
+}
+
+static bool read_at(int dir, const char *group, const char *file, char *text, size_t size) {
+    char path[96];
+    snprintf(path, sizeof path, "%s/%s", group, file);
+    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
+/* The number after `key` at the start of a line ("oom_kill 3"), or the file's only number when key is "". */
+static uint64_t number_of(int dir, const char *group, const char *file, const char *key) {
+    char text[1024];
+    if (!read_at(dir, group, file, text, sizeof text)) return 0;
+    size_t n = strlen(key);
+    for (char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        if (strncmp(line, key, n) == 0) return strtoull(line + n, NULL, 10);
+    return 0;
+}
+
+/* A group whose launcher is gone: "sallyport-<pid>-<serial>". */
+static void remove_stale(int dir) {
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    if (!list) return;
+    for (struct dirent *e; (e = readdir(list));) {
+        int pid, serial;
+        if (sscanf(e->d_name, "sallyport-%d-%d", &pid, &serial) != 2 || pid <= 0) continue;
+        if (kill(pid, 0) && errno == ESRCH) unlinkat(dir, e->d_name, AT_REMOVEDIR);
+    }
+    closedir(list);
+}
+
+/* Where `controller`'s hierarchy (NULL: the unified one) is mounted and we are in it. Writable only. */
+static int open_own(const char *controller) {
+    char line[1024], own[512] = "", path[1200] = "";
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    while (f && fgets(line, sizeof line, f)) {
+        char *names = strchr(line, ':');
+        char *where = names ? strchr(names + 1, ':') : NULL;
+        if (!where) continue;
+        *where++ = 0;
+        where[strcspn(where, "\n")] = 0;
+        bool match = controller ? strcmp(names + 1, controller) == 0 : names[1] == 0;
+        if (match) snprintf(own, sizeof own, "%s", where);
+    }
+    if (f) fclose(f);
+    if (!own[0]) return -1;
+    f = fopen("/proc/self/mountinfo", "re");
+    while (f && fgets(line, sizeof line, f)) {
+        char root[256], point[256], type[32], super[256];
+        char *dash = strstr(line, " - ");
+        if (!dash || sscanf(line, "%*d %*d %*s %255s %255s", root, point) != 2) continue;
+        if (sscanf(dash, " - %31s %*s %255s", type, super) != 2) continue;
+        if (strcmp(type, controller ? "cgroup" : "cgroup2") != 0) continue;
+        if (controller) {
+            char list[260], want[36];
+            snprintf(list, sizeof list, ",%s,", super);
+            snprintf(want, sizeof want, ",%s,", controller);
+            if (!strstr(list, want)) continue;
+        }
+        /* A container shows a part of the hierarchy: what lies above its root is not in our path below the mount. */
+        const char *below = own;
+        size_t n = strcmp(root, "/") ? strlen(root) : 0;
+        if (n && strncmp(own, root, n) == 0) below = own + n;
+        snprintf(path, sizeof path, "%s%s", point, below);
+    }
+    if (f) fclose(f);
+    if (!path[0] || access(path, W_OK)) return -1;
+    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool setup_v2(void) {
+    unified = open_own(NULL);
+    char have[256];
+    if (unified < 0) return false;
+    bool ok = read_at(unified, ".", "cgroup.controllers", have, sizeof have) && strstr(have, "memory") && strstr(have, "pids");
+    if (ok && !(read_at(unified, ".", "cgroup.subtree_control", have, sizeof have) && strstr(have, "memory") && strstr(have, "pids"))) {
+        /* An inner group may hold no process: we go down one level before the controllers are handed on. */
+        ok = (mkdirat(unified, "supervisor", 0755) == 0 || errno == EEXIST) && write_at(unified, "supervisor/cgroup.procs", "0") &&
+             write_at(unified, "cgroup.subtree_control", "+memory +pids");
+    }
+    if (ok) {
+        /* Without it a run is bounded all the same, only not in its share of the processor. */
+        if (!write_at(unified, "cgroup.subtree_control", "+cpu")) errno = 0;
+        return true;
+    }
+    close(unified);
+    unified = -1;
+    return false;
+}
+
+int cgroup_setup(void) {
+    /* Once: after it we may sit one level lower, where looking again would find the wrong place. */
+    static bool done;
+    if (done) return mode;
+    done = true;
+    if (setup_v2()) {
+        remove_stale(unified);
+        return mode = CGROUP_V2;
+    }
+    memory_v1 = open_own("memory");
+    pids_v1 = open_own("pids");
+    cpu_v1 = open_own("cpu");
+    if (cpu_v1 < 0) cpu_v1 = open_own("cpu,cpuacct");
+    if (memory_v1 < 0 || pids_v1 < 0) return mode = CGROUP_NONE;
+    remove_stale(memory_v1);
+    remove_stale(pids_v1);
+    if (cpu_v1 >= 0) remove_stale(cpu_v1);
+    return mode = CGROUP_V1;
+}
+
+static bool limit_v2(const char *name, uint64_t memory, uint64_t pids, uint64_t cpu_milli) {
+    if (memory && !write_number(unified, name, "memory.max", memory)) return false;
+    /* Secrets lie in tmpfs: they must not reach a disk. No swap accounting in the kernel: nothing to forbid. */
+    if (!write_number(unified, name, "memory.swap.max", 0) && errno != ENOENT) return false;
+    if (!write_number(unified, name, "memory.oom.group", 1) && errno != ENOENT) return false;
+    if (pids && !write_number(unified, name, "pids.max", pids + 1)) return false;
+    char text[48], path[96];
+    snprintf(path, sizeof path, "%s/cpu.max", name);
+    snprintf(text, sizeof text, "%llu 100000", (unsigned long long)cpu_milli * 100);
+    return !cpu_milli || write_at(unified, path, text) || errno == ENOENT;
+}
+
+static bool limit_v1(const char *name, uint64_t memory, uint64_t pids, uint64_t cpu_milli) {
+    if (memory && !write_number(memory_v1, name, "memory.limit_in_bytes", memory)) return false;
+    if (memory && !write_number(memory_v1, name, "memory.memsw.limit_in_bytes", memory) && errno != ENOENT) return false;
+    if (!write_number(memory_v1, name, "memory.swappiness", 0) && errno != ENOENT) return false;
+    if (pids && !write_number(pids_v1, name, "pids.max", pids + 1)) return false;
+    if (!cpu_milli || cpu_v1 < 0) return true;
+    return write_number(cpu_v1, name, "cpu.cfs_period_us", 100000) && write_number(cpu_v1, name, "cpu.cfs_quota_us", cpu_milli * 100);
+}
+
+bool cgroup_make(struct cgroup *group, unsigned serial, bool cpu) {
+    group->mode = mode;
+    snprintf(group->name, sizeof group->name, "sallyport-%d-%u", (int)getpid(), serial);
+    if (mode == CGROUP_NONE) return true;
+    if (mode == CGROUP_V2) return mkdirat(unified, group->name, 0755) == 0;
+    return mkdirat(memory_v1, group->name, 0755) == 0 && mkdirat(pids_v1, group->name, 0755) == 0 &&
+           (cpu_v1 < 0 || !cpu || mkdirat(cpu_v1, group->name, 0755) == 0);
+}
+
+bool cgroup_limit(const struct cgroup *group, uint64_t memory, uint64_t pids, uint64_t cpu_milli) {
+    if (group->mode == CGROUP_NONE) return true;
+    return (group->mode == CGROUP_V2 ? limit_v2 : limit_v1)(group->name, memory, pids, cpu_milli);
+}
+
+int cgroup_open(const struct cgroup *group) {
+    return group->mode == CGROUP_V2 ? openat(unified, group->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
+void cgroup_lists_close(int lists[CGROUP_LISTS]) {
+    for (int i = 0; i < CGROUP_LISTS; i++) {
+        if (lists[i] >= 0) close(lists[i]);
+        lists[i] = -1;
+    }
+}
+
+bool cgroup_lists(const struct cgroup *group, int lists[CGROUP_LISTS]) {
+    const int dirs[CGROUP_LISTS] = {memory_v1, pids_v1, cpu_v1};
+    char path[64];
+    snprintf(path, sizeof path, "%s/tasks", group->name);
+    for (int i = 0; i < CGROUP_LISTS; i++) lists[i] = -1;
+    if (group->mode != CGROUP_V1) return true;
+    for (int i = 0; i < CGROUP_LISTS; i++) {
+        if (dirs[i] < 0) continue;
+        lists[i] = openat(dirs[i], path, O_WRONLY | O_CLOEXEC);
+        /* The group in `cpu` is only made for a run that has such a limit. */
+        if (lists[i] >= 0 || (dirs[i] == cpu_v1 && errno == ENOENT)) continue;
+        int error = errno;
+        cgroup_lists_close(lists);
+        errno = error;
+        return false;
+    }
+    return true;
+}
+
+/* A thread that moves itself ("0" into `tasks`) is the one case in which the kernel takes no lock on all forks and exits
+   (cgroup_procs_write_start); for any other it waits for an RCU grace period, 7 to 19 ms. */
+bool cgroup_enter(const int lists[CGROUP_LISTS]) {
+    for (int i = 0; i < CGROUP_LISTS; i++)
+        if (lists[i] >= 0 && write(lists[i], "0", 1) != 1) return false;
+    return true;
+}
+
+void cgroup_kill(const struct cgroup *group) {
+    /* Linux 5.14; where it is missing, the end of the run's init does the same. */
+    if (group->mode == CGROUP_V2 && !write_number(unified, group->name, "cgroup.kill", 1)) errno = 0;
+}
+
+void cgroup_usage(const struct cgroup *group, struct cgroup_usage *usage) {
+    *usage = (struct cgroup_usage){0};
+    if (group->mode == CGROUP_V2) {
+        usage->memory_peak = number_of(unified, group->name, "memory.peak", "");
+        usage->oom = number_of(unified, group->name, "memory.events", "oom_kill ") > 0;
+        usage->pids_hits = number_of(unified, group->name, "pids.events", "max ");
+    } else if (group->mode == CGROUP_V1) {
+        usage->memory_peak = number_of(memory_v1, group->name, "memory.max_usage_in_bytes", "");
+        usage->oom = number_of(memory_v1, group->name, "memory.oom_control", "oom_kill ") > 0;
+        usage->pids_hits = number_of(pids_v1, group->name, "pids.events", "max ");
+    }
+}
+
+bool cgroup_remove(struct cgroup *group) {
+    int dirs[] = {unified, memory_v1, pids_v1, cpu_v1};
+    bool gone = true;
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
+        if (dirs[i] >= 0 && unlinkat(dirs[i], group->name, AT_REMOVEDIR) && errno != ENOENT) gone = false;
+    if (gone) group->mode = CGROUP_NONE;
+    return gone;
+}

@@ -1,0 +1,33 @@
+/* Resource limits of the Op's own process; the cgroup bounds the whole run (cgroup.c). */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/resource.h>
+
+#include "child.h"
+#include "die.h"
+
+static void lower(__rlimit_resource_t which, rlim_t value, const char *step) {
+    struct rlimit now;
+    must(getrlimit(which, &now), step);
+    if (now.rlim_max != RLIM_INFINITY && value > now.rlim_max) value = now.rlim_max;
+    struct rlimit next = {value, value};
+    must(setrlimit(which, &next), step);
+}
+
+void limits_apply(const struct child *c) {
+    const uint64_t *limit = c->spec->limit;
+    /* 1, not 0: a core_pattern that names a program (systemd-coredump) ignores 0 but not this, see core(5). */
+    lower(RLIMIT_CORE, 1, "rlimit(core)");
+    lower(RLIMIT_MEMLOCK, 64 << 10, "rlimit(memlock)");
+    lower(RLIMIT_MSGQUEUE, 819200, "rlimit(msgqueue)");
+    lower(RLIMIT_SIGPENDING, 1024, "rlimit(sigpending)");
+    lower(RLIMIT_NICE, 0, "rlimit(nice)");
+    lower(RLIMIT_RTPRIO, 0, "rlimit(rtprio)");
+    lower(RLIMIT_NOFILE, limit[LIMIT_NOFILE], "rlimit(nofile)");
+    /* Counted in the run's own user namespace since Linux 5.14, so other processes of the user do not matter. +1: init. */
+    if (limit[LIMIT_PIDS]) lower(RLIMIT_NPROC, limit[LIMIT_PIDS] + 1, "rlimit(nproc)");
+    if (limit[LIMIT_CPU_SECONDS]) lower(RLIMIT_CPU, limit[LIMIT_CPU_SECONDS], "rlimit(cpu)");
+    if (limit[LIMIT_FSIZE]) lower(RLIMIT_FSIZE, limit[LIMIT_FSIZE], "rlimit(fsize)");
+    /* Without a cgroup the best there is: per process, and written pages only (RLIMIT_AS would count V8's reservations). */
+    if (!c->cgroup && limit[LIMIT_MEMORY]) lower(RLIMIT_DATA, limit[LIMIT_MEMORY], "rlimit(data)");
+}

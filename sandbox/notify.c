@@ -1,0 +1,66 @@
+/* Refused calls that are events: the kernel asks us, we say EPERM and tell the runner. Never anything else: CONTINUE would
+   let another thread change what a pointer points to after we looked. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "run.h"
+
+/* Told to the runner: so many a second, so many a run; further ones are counted. A flood is also slowed down, since each
+   call waits for us and we take only some at a turn of the loop. */
+enum { TELL_PER_SECOND = 32, TELL_PER_RUN = 256, PER_TURN = 16, SPARE = 256 };
+
+static void tell(struct loop *loop, struct run *run, const struct seccomp_notif *n) {
+    run->denied++;
+    int64_t now = now_ms();
+    if (now - run->window_ms >= 1000) {
+        run->window_ms = now;
+        run->window_count = 0;
+    }
+    if (run->window_count >= TELL_PER_SECOND || run->denied_sent >= TELL_PER_RUN) return;
+    run->window_count++;
+    run->denied_sent++;
+    struct msg_denied m = {(uint32_t)n->data.nr, n->data.arch, n->pid, run->denied, {0}};
+    for (int i = 0; i < 6; i++) m.args[i] = n->data.args[i];
+    if (loop->out >= 0 && !frame_send(loop->out, FRAME_DENIED, run->handle, &m, sizeof m)) loop->broken = true;
+}
+
+void notify_answer(struct loop *loop, struct run *run) {
+    static struct seccomp_notif_sizes sizes;
+    if (!sizes.seccomp_notif && syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes)) return;
+    union {
+        struct seccomp_notif notif;
+        char space[sizeof(struct seccomp_notif) + SPARE];
+    } in;
+    union {
+        struct seccomp_notif_resp resp;
+        char space[sizeof(struct seccomp_notif_resp) + SPARE];
+    } out;
+    if (sizes.seccomp_notif > sizeof in || sizes.seccomp_notif_resp > sizeof out) return;
+    for (int turn = 0; turn < PER_TURN; turn++) {
+        struct pollfd p = {run->notify, POLLIN, 0};
+        if (poll(&p, 1, 0) <= 0) return;
+        if (!(p.revents & POLLIN)) {
+            /* No process has the filter any more. */
+            close(run->notify);
+            run->notify = -1;
+            return;
+        }
+        memset(&in, 0, sizeof in);
+        if (ioctl(run->notify, SECCOMP_IOCTL_NOTIF_RECV, &in)) {
+            if (errno == EINTR || errno == ENOENT) continue;
+            return;
+        }
+        tell(loop, run, &in.notif);
+        memset(&out, 0, sizeof out);
+        out.resp.id = in.notif.id;
+        out.resp.error = -EPERM;
+        /* ENOENT: the caller was killed meanwhile. */
+        if (ioctl(run->notify, SECCOMP_IOCTL_NOTIF_SEND, &out)) errno = 0;
+    }
+}

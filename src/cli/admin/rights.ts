@@ -1,0 +1,92 @@
+import type { Command as Program } from "commander";
+import { SallyportError } from "../../core/errors.ts";
+import { table } from "../print.ts";
+import { common } from "../program.ts";
+import type { Admin } from "./context.ts";
+
+type Grant = { role: string; namespace: string; subject: string; kind: string };
+const ROLES = ["admin", "coder", "runner"] as const;
+
+/** role, namespace */
+export function addRights(program: Program, admin: Admin): void {
+  const role = program.command("role").description("who has which role where");
+  for (const action of ["grant", "revoke"] as const) {
+    common(role.command(`${action} <role> <namespace> <subject>`))
+      .description(
+        `${action} admin, coder or runner of a namespace (* for all) to a user, or a group with --group`,
+      )
+      .option("--group", "the subject is a group")
+      .action(
+        (
+          name: string,
+          namespace: string,
+          subject: string,
+          options: { group?: boolean },
+          command: Program,
+        ) => {
+          const [, prefix, bare] = /^(?:(user|group):)?(.*)$/s.exec(subject) ?? [];
+          const kind =
+            options.group === true ? "group" : prefix === "user" || prefix === "group" ? prefix : "any";
+          return admin.show(
+            command,
+            `role.${action}`,
+            {
+              role: roleName(name),
+              namespace,
+              subject: { kind, name: bare ?? subject },
+            },
+            () => [`${subject}: ${name} of ${namespace} ${action === "grant" ? "granted" : "revoked"}.`],
+          );
+        },
+      );
+  }
+  common(role.command("list"))
+    .option("--namespace <name>")
+    .action((options: { namespace?: string }, command: Program) =>
+      admin.show<"role.list", { grants: Grant[] }>(
+        command,
+        "role.list",
+        options.namespace === undefined ? {} : { namespace: options.namespace },
+        (d) =>
+          table(
+            ["ROLE", "NAMESPACE", "SUBJECT", "KIND"],
+            d.grants.map((g) => [g.role, g.namespace, g.subject, g.kind]),
+          ),
+      ),
+    );
+
+  const namespace = program.command("namespace").description("namespaces of Ops and their channels");
+  common(namespace.command("add <name>")).action((name: string, _: object, command: Program) =>
+    admin.show(command, "namespace.add", { name }, () => [`Added namespace ${name}.`]),
+  );
+  common(namespace.command("list")).action((_: object, command: Program) =>
+    admin.show<"namespace.list", { namespaces: { name: string; channels: string[] }[] }>(
+      command,
+      "namespace.list",
+      {},
+      (d) =>
+        table(
+          ["NAMESPACE", "CHANNELS"],
+          d.namespaces.map((n) => [n.name, n.channels.join(",") || "any"]),
+        ),
+    ),
+  );
+  const channel = namespace
+    .command("channel")
+    .description("in which Slack channels a namespace's Ops may run (none listed: any)");
+  for (const action of ["add", "remove"] as const) {
+    common(channel.command(`${action} <namespace> <channel>`)).action(
+      (name: string, id: string, _: object, command: Program) =>
+        admin.show(command, "namespace.channel", { action, namespace: name, channel: id }, () => [
+          `${name}: channel ${id} ${action === "add" ? "added" : "removed"}.`,
+        ]),
+    );
+  }
+}
+
+function roleName(text: string): (typeof ROLES)[number] {
+  const found = ROLES.find((name) => name === text);
+  if (found === undefined)
+    throw new SallyportError("usage", `There is no role ${text}; there are ${ROLES.join(", ")}.`);
+  return found;
+}

@@ -1,0 +1,142 @@
+import { constants } from "node:os";
+import type { Command as Program } from "commander";
+import { SallyportError } from "../../core/errors.ts";
+import { cleanText } from "../../core/text.ts";
+import { pairs, printData, table } from "../print.ts";
+import { common, globalsOf } from "../program.ts";
+import type { Admin } from "./context.ts";
+
+type Run = {
+  run: string;
+  op: string;
+  state: string;
+  requester: string;
+  exit: number | null;
+  signal: string | null;
+  reason: string | null;
+  requested: string;
+  durationMs: number | null;
+  output?: string;
+};
+
+/** run, cancel, runs */
+export function addRuns(program: Program, admin: Admin): void {
+  common(program.command("run <op> [args...]"))
+    .description("run an Op; its output appears here, its exit status is this command's")
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (name: string, args: string[], _: object, command: Program) => {
+      const { own, rest } = splitOwn(args);
+      const isJson = globalsOf(command).json === true || own.json === true;
+      const collected: Buffer[] = [];
+      let close: () => void = () => undefined;
+      let signaled: "SIGINT" | "SIGTERM" | undefined;
+      const cancel = (signal: NodeJS.Signals) => {
+        signaled = signal === "SIGINT" ? "SIGINT" : "SIGTERM";
+        close();
+      };
+      process.once("SIGINT", cancel);
+      process.once("SIGTERM", cancel);
+      let data: Run;
+      try {
+        data = (await admin.call(
+          command,
+          "run",
+          { op: name, tokens: rest },
+          {
+            onOutput: (stream, bytes) => {
+              if (isJson) collected.push(bytes);
+              else writeOutput(stream, bytes);
+            },
+            onConnected: (end) => {
+              close = end;
+              if (signaled !== undefined) end();
+            },
+          },
+        )) as Run;
+      } catch (error) {
+        if (signaled === undefined) throw error;
+        // The keeper cancels the run when its client leaves; what it came to is in `sallyport runs`.
+        process.stderr.write("canceled\n");
+        admin.exit(128 + constants.signals[signaled]);
+        return;
+      }
+      if (isJson) printData({ ...data, output: Buffer.concat(collected).toString("utf8") }, true, () => []);
+      else if (data.exit === null)
+        process.stderr.write(`${data.run} ${data.state}${data.reason === null ? "" : `: ${data.reason}`}\n`);
+      admin.exit(statusOf(data));
+    });
+  common(program.command("cancel <run>"))
+    .description("end a run")
+    .action((run: string, _: object, command: Program) =>
+      admin.show(command, "run.cancel", { run }, () => [`${run} is being canceled.`]),
+    );
+
+  const runs = program.command("runs").description("runs, newest first").enablePositionalOptions(false);
+  common(runs.command("list", { isDefault: true }))
+    .option("--limit <n>", "at most this many")
+    .action((options: { limit?: string }, command: Program) =>
+      admin.show<"run.list", { runs: Run[] }>(
+        command,
+        "run.list",
+        options.limit === undefined ? {} : { limit: whole(options.limit) },
+        (d) =>
+          table(
+            ["RUN", "OP", "STATE", "EXIT", "BY", "REQUESTED"],
+            d.runs.map((r) => [
+              r.run,
+              r.op,
+              r.state,
+              r.exit === null ? "-" : String(r.exit),
+              r.requester,
+              r.requested,
+            ]),
+          ),
+      ),
+    );
+  common(runs.command("show <run>")).action(async (run: string, _: object, command: Program) => {
+    let output: Buffer = Buffer.alloc(0);
+    const data = (await admin.call(
+      command,
+      "run.show",
+      { run },
+      {
+        onBytes: (bytes) => {
+          output = bytes;
+        },
+      },
+    )) as Run;
+    if (globalsOf(command).json === true)
+      return printData({ ...data, output: output.toString("utf8") }, true, () => []);
+    printData(data, false, () => [...pairs(data), ""]);
+    writeOutput("stdout", output);
+  });
+}
+
+/** An Op's bytes as they are, but for a terminal, which they could drive by escape codes. */
+function writeOutput(stream: "stdout" | "stderr", bytes: Buffer): void {
+  process[stream].write(
+    process[stream].isTTY ? cleanText(bytes.toString("utf8"), { newlines: true }) : bytes,
+  );
+}
+
+/** The Op's inputs may have any name, so only what stands before a `--` can be ours. */
+function splitOwn(args: readonly string[]): { own: { json?: boolean }; rest: string[] } {
+  const end = args.includes("--") ? args.indexOf("--") : args.length;
+  const ours = args.slice(0, end);
+  const rest = [...ours.filter((word) => word !== "--json"), ...args.slice(end + 1)];
+  return { own: ours.includes("--json") ? { json: true } : {}, rest };
+}
+
+function statusOf(run: Run): number {
+  if (run.exit !== null) return run.exit;
+  const signal =
+    run.signal === null ? undefined : constants.signals[run.signal as keyof typeof constants.signals];
+  return signal === undefined ? 1 : 128 + signal;
+}
+
+function whole(text: string): number {
+  const n = Number(text);
+  if (!Number.isSafeInteger(n) || n < 1) throw new SallyportError("usage", `"${text}" is no whole number.`);
+  return n;
+}

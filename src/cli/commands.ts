@@ -1,0 +1,22 @@
+/** The command word on the left, the file of this folder that has it on the right. One bundle is made for each file. */
+export const COMMANDS: Readonly<Record<string, string>> = {
+  init: "init",
+  serve: "serve",
+  demo: "demo",
+  unlock: "admin",
+  lock: "admin",
+  status: "admin",
+  doctor: "admin",
+  slack: "admin",
+  user: "admin",
+  link: "admin",
+  unlink: "admin",
+  group: "admin",
+  role: "admin",
+  namespace: "admin",
+  op: "admin",
+  run: "admin",
+  cancel: "admin",
+  runs: "admin",
+  audit: "admin",
+};

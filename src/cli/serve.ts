@@ -1,0 +1,71 @@
+import type { Command } from "commander";
+import { type Logger, pino } from "pino";
+import { SallyportError } from "../core/errors.ts";
+import { readConfig } from "../host/config.ts";
+import { harden } from "../host/harden.ts";
+import { Sink } from "../host/sink.ts";
+import { checkStateDir } from "../keeper/state-dir.ts";
+import { common, dirsOf, type Globals, globalsOf, makeProgram, runProgram } from "./program.ts";
+import { KeeperFailed, Supervisor } from "./supervisor.ts";
+
+export const SLACK_API_URL = "https://slack.com/api/";
+
+type Options = { postRate?: string; endWithStdin?: boolean };
+
+/** `sallyport serve`: all roles under one terminal. */
+export async function main(argv: string[]): Promise<number> {
+  const program = makeProgram();
+  let chosen: { globals: Globals; own: Options } | undefined;
+  common(program.command("serve"))
+    .description("run all roles under this terminal until SIGINT or SIGTERM")
+    .option("--post-rate <n>", "messages per second a Slack channel (default 1)")
+    .option("--end-with-stdin", "end when standard input does: with the process that holds its other end")
+    .action((own: Options, command: Command) => {
+      chosen = { globals: globalsOf(command), own };
+    });
+  const status = await runProgram(program, argv);
+  return chosen === undefined ? status : serve(chosen.globals, chosen.own);
+}
+
+async function serve(globals: Globals, { postRate, endWithStdin }: Options): Promise<number> {
+  const dirs = dirsOf(globals);
+  const slackApiUrl = globals.slackApiUrl ?? process.env.SALLYPORT_SLACK_API_URL ?? SLACK_API_URL;
+  checkSlackUrl(slackApiUrl);
+  checkStateDir(dirs.state, false);
+  harden().disableCoreDumps();
+  const log: Logger = pino({ base: { role: "supervisor" } }, new Sink(2));
+  const config = readConfig(globals.config ?? process.env.SALLYPORT_CONFIG);
+  const supervisor = new Supervisor({
+    limits: config.limits,
+    dirs,
+    slackApiUrl,
+    ...(postRate === undefined ? {} : { gatewayArgs: ["--post-rate", postRate] }),
+    log,
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.on(signal, () => void supervisor.stop(0));
+  if (endWithStdin === true) {
+    process.stdin.resume();
+    for (const event of ["end", "error"]) process.stdin.once(event, () => void supervisor.stop(0));
+  }
+  try {
+    await supervisor.start();
+  } catch (error) {
+    const status = error instanceof KeeperFailed ? error.status : 1;
+    await supervisor.stop(status);
+    if (!(error instanceof KeeperFailed)) throw error;
+    return status;
+  }
+  log.info({ runDir: dirs.run }, "serving, sealed; unlock with: sallyport unlock");
+  return supervisor.ended;
+}
+
+/** Plain http only to this machine's loopback: a token must never cross a network in clear. */
+function checkSlackUrl(text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const loopback =
+    url !== null &&
+    (/^127(\.\d+){3}$/.test(url.hostname) || url.hostname === "localhost" || url.hostname === "[::1]");
+  if (url !== null && (url.protocol === "https:" || (url.protocol === "http:" && loopback))) return;
+  throw new SallyportError("usage", `--slack-api-url must be https (http only for loopback): ${text}`);
+}

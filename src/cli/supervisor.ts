@@ -1,0 +1,321 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { constants, mkdirSync, openSync } from "node:fs";
+import { Socket } from "node:net";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { SallyportError } from "../core/errors.ts";
+import { asset } from "../host/asset.ts";
+import { encodeConfinement, type PathRight, programPaths } from "../host/confine.ts";
+import type { Dirs } from "../host/dirs.ts";
+import { harden } from "../host/harden.ts";
+import { numberedFrom } from "../host/numbered.ts";
+import { LOCKED_EXIT } from "../host/role.ts";
+import { selfExec } from "../host/self.ts";
+
+export type RoleName = "keeper" | "gateway" | "runner" | "notary";
+type PeerName = Exclude<RoleName, "keeper">;
+const PEERS: readonly PeerName[] = ["notary", "runner", "gateway"];
+
+const MAX_DEATHS = 5;
+const DEATHS_MS = 60_000;
+const STOP_MS = 1500;
+const START_MS = 15_000;
+const KEEPER_GRACE_MS = 300;
+
+/** Descriptor numbers in a role's process. */
+const FD = { spec: 3, exe: 4, first: 5 } as const;
+/** A child opens the launcher by number, after the numbers above, and two more, were put in place. */
+const LAUNCHER_FROM = 16;
+
+type Running = { role: RoleName; child: ChildProcess };
+
+/**
+ * Starts the roles as confined children, hands the keeper the other end of each role's socket pair, and restarts what dies,
+ * saying so; five deaths in 60 s end everything. After a SIGKILL of this process the kernel ends the roles (PDEATHSIG).
+ */
+export class Supervisor {
+  readonly #dirs: Dirs;
+  readonly #slackApiUrl: string;
+  readonly #gatewayArgs: readonly string[];
+  readonly #limits: string;
+  readonly #log: Logger;
+  readonly #launcher: number;
+  readonly #running = new Map<RoleName, Running>();
+  readonly #deaths: number[] = [];
+  #toKeeper: { notify: Socket; handover: number } | undefined;
+  #stopping = false;
+  #keeperReady = false;
+  #ended: (status: number) => void = () => undefined;
+  readonly ended: Promise<number>;
+
+  constructor(o: {
+    dirs: Dirs;
+    slackApiUrl: string;
+    gatewayArgs?: readonly string[];
+    limits: string;
+    log: Logger;
+  }) {
+    this.#dirs = o.dirs;
+    this.#slackApiUrl = o.slackApiUrl;
+    this.#gatewayArgs = o.gatewayArgs ?? [];
+    this.#limits = o.limits;
+    this.#log = o.log;
+    this.#launcher = numberedFrom(LAUNCHER_FROM, () =>
+      harden().memfd("sallyport-launcher", asset("launcher")),
+    );
+    this.ended = new Promise((resolve) => {
+      this.#ended = resolve;
+    });
+  }
+
+  /** Resolves when the keeper listens and every role runs. Throws what the keeper said when it can't start. */
+  async start(): Promise<void> {
+    mkdirSync(this.#dirs.run, { recursive: true, mode: 0o711 });
+    mkdirSync(this.#dirs.log, { recursive: true, mode: 0o750 });
+    mkdirSync(join(this.#dirs.state, "notary"), { recursive: true, mode: 0o700 });
+    await this.#startKeeper();
+    if (!this.#stopping) for (const role of PEERS) this.#startPeer(role);
+  }
+
+  /** Ends all roles: they are asked, and after 1.5 s killed. */
+  async stop(status: number): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    const all = [...this.#running.values()];
+    const gone = Promise.all(all.map(({ child }) => exitOf(child)));
+    this.#running.get("keeper")?.child.kill("SIGTERM");
+    const timer = setTimeout(() => {
+      for (const { child } of all) child.kill("SIGKILL");
+    }, STOP_MS);
+    await this.#whenKeeperEnded();
+    for (const { role, child } of all) if (role !== "keeper") child.kill("SIGTERM");
+    await gone;
+    clearTimeout(timer);
+    this.#ended(status);
+  }
+
+  async #whenKeeperEnded(): Promise<void> {
+    const keeper = this.#running.get("keeper");
+    if (keeper !== undefined) await exitOf(keeper.child);
+  }
+
+  async #startKeeper(): Promise<void> {
+    const { state, run, log } = this.#dirs;
+    const [ours, theirs] = harden().socketpair();
+    const [handover, keepersHandover] = harden().socketpair();
+    const child = this.#spawn(
+      "keeper",
+      ["--state-dir", state, "--run-dir", run, "--log-dir", log],
+      { SALLYPORT_NOTIFY_FD: theirs, SALLYPORT_HANDOVER_FD: keepersHandover },
+      [
+        { path: state, read: true, write: true },
+        { path: run, read: true, write: true },
+        { path: log, read: true, write: true },
+      ],
+    );
+    const notify = new Socket({ fd: ours, readable: true, writable: true });
+    notify.on("error", () => undefined);
+    this.#toKeeper = { notify, handover };
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new SallyportError("timeout", "The keeper did not start within 15 s.")),
+        START_MS,
+      );
+      notify.once("data", () => {
+        clearTimeout(timer);
+        child.off("exit", failed);
+        this.#keeperReady = true;
+        resolve();
+      });
+      const failed = (code: number | null, signal: NodeJS.Signals | null) => {
+        clearTimeout(timer);
+        reject(new KeeperFailed(code ?? 1, signal));
+      };
+      child.once("exit", failed);
+    });
+  }
+
+  /**
+   * Never throws: it is called where a role has just died, and the keeper may have died with it. Then its exit, of which we
+   * are told next, starts all of them; while the keeper lives it counts as a death, and is tried again.
+   */
+  #startPeer(role: PeerName): void {
+    const keeper = this.#running.get("keeper");
+    try {
+      this.#joinPeer(role);
+    } catch (error) {
+      this.#log.warn({ err: error, role }, "role could not be started");
+      const child = this.#running.get(role)?.child;
+      this.#running.delete(role);
+      child?.kill("SIGKILL");
+      this.#unlessKeeperEnds(keeper, () => this.#died(role, null, null));
+    }
+  }
+
+  /** One byte on the notify socket says that a descriptor of that role waits on the other. */
+  #joinPeer(role: PeerName): void {
+    const to = this.#toKeeper;
+    if (to === undefined) return;
+    const [keepers, theirs] = harden().socketpair();
+    const own: PathRight[] =
+      role === "notary"
+        ? [{ path: join(this.#dirs.state, "notary"), read: true, write: true }]
+        : role === "gateway"
+          ? [
+              { path: "/etc", read: true },
+              { path: "/usr/share/ca-certificates", read: true },
+              { path: "/run/systemd/resolve", read: true },
+            ]
+          : [];
+    const args =
+      role === "notary"
+        ? ["--dir", join(this.#dirs.state, "notary")]
+        : role === "gateway"
+          ? ["--slack-api-url", this.#slackApiUrl, ...this.#gatewayArgs]
+          : ["--limits", this.#limits];
+    try {
+      this.#spawn(role, args, { SALLYPORT_PEER_FD: theirs }, own);
+      harden().sendFds(to.handover, Buffer.from(role), [keepers]);
+      to.notify.write(".");
+    } finally {
+      harden().closeFd(keepers);
+    }
+  }
+
+  #spawn(
+    role: RoleName,
+    args: readonly string[],
+    fds: Readonly<Record<string, number>>,
+    own: readonly PathRight[],
+  ): ChildProcess {
+    const { file, args: self } = selfExec();
+    const exe = openSync(file, constants.O_RDONLY);
+    const given = Object.entries(fds);
+    const env: Record<string, string> = {
+      LANG: "C.UTF-8",
+      PATH: "/usr/bin:/bin",
+      TZ: process.env.TZ ?? "UTC",
+    };
+    for (const [i, [name]] of given.entries()) env[name] = String(FD.first + i);
+    const spec = harden().memfd(
+      "sallyport-spec",
+      encodeConfinement({
+        argv: ["sallyport", ...self, "role", role, ...args],
+        env,
+        execFd: FD.exe,
+        keepFds: given.map((_, i) => FD.first + i),
+        seccomp: asset(`seccomp/role-${role}.bpf`),
+        paths: [...programPaths(), ...own],
+        connect: role === "gateway",
+      }),
+    );
+    const child = spawn(
+      `/proc/self/fd/${this.#launcher}`,
+      [role === "runner" ? "runner" : "confine", String(FD.spec)],
+      {
+        stdio: [
+          "ignore",
+          role === "keeper" ? "inherit" : "ignore",
+          "inherit",
+          spec,
+          exe,
+          ...given.map(([, fd]) => fd),
+        ],
+        env: {},
+      },
+    );
+    for (const fd of [spec, exe, ...given.map(([, fd]) => fd)]) harden().closeFd(fd);
+    this.#running.set(role, { role, child });
+    child.once("exit", (code, signal) => this.#exited(role, child, code, signal));
+    child.once("error", (error) => {
+      this.#log.error({ err: error, role }, "role could not be started");
+      // Of what never ran no exit is told.
+      if (child.pid === undefined) this.#exited(role, child, null, null);
+    });
+    return child;
+  }
+
+  #exited(role: RoleName, child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
+    // One that is not listed any more was ended by #restartAll.
+    if (this.#running.get(role)?.child !== child) return;
+    this.#running.delete(role);
+    if (this.#stopping || (role === "keeper" && !this.#keeperReady)) return;
+    if (role !== "keeper" && code === 0) {
+      // It saw its connection end: when the keeper is what ended, that is no death of this role's own.
+      this.#unlessKeeperEnds(this.#running.get("keeper"), () => this.#died(role, code, signal));
+    } else this.#died(role, code, signal);
+  }
+
+  #unlessKeeperEnds(keeper: Running | undefined, act: () => void): void {
+    setTimeout(() => {
+      if (keeper !== undefined && this.#running.get("keeper") === keeper && !this.#stopping) act();
+    }, KEEPER_GRACE_MS);
+  }
+
+  #died(role: RoleName, code: number | null, signal: NodeJS.Signals | null): void {
+    if (role === "keeper" && code === LOCKED_EXIT) {
+      this.#log.warn({ role }, "locked: all roles start anew, sealed");
+      void this.#restartAll();
+      return;
+    }
+    // The keeper's own end starts all roles anew.
+    if (role !== "keeper" && !this.#running.has("keeper")) return;
+    this.#log.error({ role, code, signal }, `${role} ended by itself and is started again`);
+    const now = Date.now();
+    this.#deaths.push(now);
+    while (this.#deaths[0] !== undefined && now - this.#deaths[0] > DEATHS_MS) this.#deaths.shift();
+    if (this.#deaths.length >= MAX_DEATHS) {
+      this.#log.fatal(
+        { role },
+        `${MAX_DEATHS} deaths within 60 s: sallyport stops. The lines above have the reasons.`,
+      );
+      void this.stop(1);
+    } else if (role === "keeper") void this.#restartAll();
+    else this.#startPeer(role);
+  }
+
+  /** The keeper is the hub: its end is everybody's, and what starts again starts sealed. */
+  async #restartAll(): Promise<void> {
+    this.#keeperReady = false;
+    this.#toKeeper?.notify.destroy();
+    if (this.#toKeeper !== undefined) harden().closeFd(this.#toKeeper.handover);
+    this.#toKeeper = undefined;
+    const others = [...this.#running.values()];
+    for (const { role, child } of others) {
+      this.#running.delete(role);
+      child.kill("SIGTERM");
+    }
+    const timer = setTimeout(() => {
+      for (const { child } of others) child.kill("SIGKILL");
+    }, 1000);
+    await Promise.all(others.map(({ child }) => exitOf(child)));
+    clearTimeout(timer);
+    if (this.#stopping) return;
+    try {
+      await this.start();
+    } catch (error) {
+      if (error instanceof KeeperFailed && error.signal !== null && !this.#stopping) {
+        this.#died("keeper", null, error.signal);
+        return;
+      }
+      this.#log.fatal({ err: error }, "the keeper could not be started again");
+      await this.stop(1);
+    }
+  }
+}
+
+/** The keeper said why on its standard error before it ended. */
+export class KeeperFailed extends Error {
+  readonly status: number;
+  readonly signal: NodeJS.Signals | null;
+  constructor(status: number, signal: NodeJS.Signals | null) {
+    super(`the keeper ended with ${signal ?? `status ${status}`}`);
+    this.status = status;
+    this.signal = signal;
+  }
+}
+
+function exitOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => child.once("exit", () => resolve()));
+}

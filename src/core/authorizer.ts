@@ -1,0 +1,246 @@
+import type { Args } from "./args.ts";
+import { type EntityUidJson, preparsePolicySet, statefulIsAuthorized } from "./cedar.ts";
+import { contextOf, entitiesOf, principalOf, resourceOf } from "./entities.ts";
+import { SallyportError } from "./errors.ts";
+import type { ChannelKind, Role, SlackIdentity } from "./identity.ts";
+import {
+  type ArgTypes,
+  DEFAULT_DENY,
+  NO_CONTEXT,
+  type PolicyInfo,
+  type PolicySource,
+  readPolicies,
+  schemaWith,
+  textsById,
+} from "./policies.ts";
+
+export { type ArgTypes, argTypesOf, type PolicyInfo, type PolicySource } from "./policies.ts";
+
+export interface RoleGrant {
+  readonly role: Role;
+  /** A namespace's name, or "*" for all. */
+  readonly namespace: string;
+}
+export interface UserRow {
+  readonly name: string;
+  readonly disabled: boolean;
+  readonly roles: readonly RoleGrant[];
+  readonly groups: readonly { readonly name: string; readonly roles: readonly RoleGrant[] }[];
+}
+export interface NamespaceRow {
+  readonly name: string;
+  /** Slack channel ids from which its Ops may be used; "any": all. An empty list: none. */
+  readonly channels: readonly string[] | "any";
+}
+export interface OpRow {
+  /** "namespace/name" */
+  readonly name: string;
+  /** The manifest's `channels`; null: every channel of the namespace. */
+  readonly channels: readonly string[] | null;
+  readonly confirm: "none" | "totp" | "local";
+  readonly disabled: boolean;
+}
+
+/** Each action and the kinds of resource that it is asked about. */
+export const ACTIONS = {
+  run: ["op"],
+  list: ["op"],
+  activate: ["op"],
+  publish: ["op", "namespace"],
+  show: ["op", "run"],
+  read_log: ["op", "run", "namespace", "appliance"],
+  approve: ["run"],
+  cancel: ["run"],
+  manage_secret: ["namespace"],
+  grant: ["namespace", "appliance"],
+  administer: ["namespace", "appliance"],
+  link: ["user"],
+  status: ["appliance"],
+  help: ["appliance"],
+  whoami: ["appliance"],
+  request_link: ["appliance"],
+} as const satisfies Record<string, readonly Resource["kind"][]>;
+export type Action = keyof typeof ACTIONS;
+
+export type Principal =
+  | { readonly kind: "user"; readonly user: UserRow }
+  | { readonly kind: "unlinked"; readonly identity: SlackIdentity };
+
+export type Resource =
+  | { readonly kind: "op"; readonly op: OpRow; readonly namespace: NamespaceRow }
+  | {
+      readonly kind: "run";
+      readonly id: string;
+      /** Name of the local user who asked for the run. */
+      readonly requester: string;
+      readonly op: OpRow;
+      readonly namespace: NamespaceRow;
+    }
+  | { readonly kind: "namespace"; readonly namespace: NamespaceRow }
+  | { readonly kind: "user"; readonly name: string }
+  | { readonly kind: "appliance" };
+
+export interface AuthContext {
+  readonly source: "slack" | "tty" | "schedule";
+  /** What Slack says of the person (users.info); "host" outside Slack. */
+  readonly standing: "host" | "member" | "guest" | "bot" | "foreign" | "deleted" | "unknown";
+  readonly channel: { readonly id: string; readonly kind: ChannelKind } | null;
+  readonly args?: Args;
+  readonly confirmation?: "none" | "totp" | "local";
+  /** true for the check just before a run starts, when its confirmation must have been reached. */
+  readonly launch?: boolean;
+  /** Unix time in ms. */
+  readonly time: number;
+}
+
+export interface AuthRequest {
+  readonly principal: Principal;
+  readonly action: Action;
+  readonly resource: Resource;
+  readonly context: AuthContext;
+}
+
+export interface Decision {
+  readonly allow: boolean;
+  /** What decided, never empty: policy ids, or "default-deny", or "no-context" where the request itself was wrong. */
+  readonly policies: string[];
+  /** The sentence for the person; "" when allowed. */
+  readonly reason: string;
+}
+
+export interface Authorizer {
+  /** Never throws: whatever goes wrong is a refusal. */
+  authorize(request: AuthRequest): Decision;
+  /** Other policies or argument types, all or nothing. Throws `policy_invalid` and leaves all as it was. */
+  replace(change: { policies?: readonly PolicySource[]; argTypes?: ArgTypes }): void;
+  policies(): readonly PolicyInfo[];
+}
+
+export interface AuthorizerOptions {
+  /** Text of sallyport.cedarschema. */
+  readonly schema: string;
+  readonly policies: readonly PolicySource[];
+  readonly argTypes?: ArgTypes;
+}
+
+const EAGER = 200;
+
+// Cedar keeps what it has parsed under a name, for the whole process.
+let created = 0;
+
+/** Parses and validates everything once. Throws `policy_invalid`, naming the source and the policy. */
+export function createAuthorizer(options: AuthorizerOptions): Authorizer {
+  const id = `sallyport-${created++}`;
+  let sources = options.policies;
+  let argTypes = options.argTypes ?? {};
+  let infos: PolicyInfo[] = [];
+  let order = new Map<string, number>();
+
+  // One parsed set an action: a decision's cost grows with the number of policies in its set. Made when first asked.
+  const prepared = new Set<Action>();
+  const prepare = (action: Action): string => {
+    const name = `${id}/${action}`;
+    if (prepared.has(action)) return name;
+    const relevant = infos.filter(({ actions }) => actions === null || actions.includes(action));
+    const answer = preparsePolicySet(name, { staticPolicies: textsById(relevant) });
+    if (answer.type === "failure") {
+      throw new SallyportError("policy_invalid", answer.errors[0]?.message ?? "The policies do not parse.");
+    }
+    prepared.add(action);
+    return name;
+  };
+
+  const load = (nextSources: readonly PolicySource[], nextTypes: ArgTypes): void => {
+    const next = readPolicies(schemaWith(options.schema, nextTypes), nextSources);
+    infos = next;
+    prepared.clear();
+    order = new Map(next.map((policy, i) => [policy.id, i]));
+    sources = nextSources;
+    argTypes = nextTypes;
+    // Few are parsed at once, so that no person waits for it; of very many, only what is asked for.
+    if (next.length <= EAGER) for (const action of Object.keys(ACTIONS) as Action[]) prepare(action);
+  };
+  load(sources, argTypes);
+
+  const decide = (request: AuthRequest): Decision => {
+    const { action, resource } = request;
+    if (!(ACTIONS[action] as readonly string[] | undefined)?.includes(resource.kind)) {
+      return deny([NO_CONTEXT], `${action} is nothing that can be asked about this.`);
+    }
+    if ((resource.kind === "op" || resource.kind === "run") && !belongs(resource)) {
+      return deny([NO_CONTEXT], "The Op does not belong to the namespace that it was asked with.");
+    }
+    const uid = (type: string, name: string): EntityUidJson => ({ type, id: name });
+    const answer = statefulIsAuthorized({
+      principal: principalOf(request.principal),
+      action: uid("Action", action),
+      resource: resourceOf(resource),
+      context: contextOf(request.context, argTypes),
+      entities: entitiesOf(request),
+      preparsedPolicySetId: prepare(action),
+      validateRequest: false,
+    });
+    if (answer.type === "failure") {
+      return deny(
+        [NO_CONTEXT],
+        "The policies could not be asked, so the answer is no. An admin finds more in the log.",
+      );
+    }
+    const { decision, diagnostics } = answer.response;
+    const decided = diagnostics.reason.toSorted((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
+    if (decision === "deny" && decided.length > 0) {
+      const reason = infos[order.get(decided[0] ?? "") ?? -1]?.reason ?? "";
+      return deny(decided, reason === "" ? `The policy ${decided[0]} forbids it.` : reason);
+    }
+    // Cedar leaves out a policy that fails to evaluate, a forbid as well; here it is a refusal.
+    if (diagnostics.errors.length > 0) {
+      const failed = diagnostics.errors.map(({ policyId }) => policyId).sort();
+      return deny(failed, `The policy ${failed[0]} could not be evaluated, so the answer is no.`);
+    }
+    if (decision !== "allow") return deny([DEFAULT_DENY], defaultReason(request));
+    return { allow: true, policies: decided, reason: "" };
+  };
+
+  return {
+    authorize: (request) => {
+      try {
+        return decide(request);
+      } catch {
+        return deny([NO_CONTEXT], "The request could not be put to the policies, so the answer is no.");
+      }
+    },
+    replace: (change) => load(change.policies ?? sources, change.argTypes ?? argTypes),
+    policies: () => infos,
+  };
+}
+
+// A caller that pairs an Op with another namespace's row would have that namespace's roles decide.
+const belongs = ({ op, namespace }: { op: OpRow; namespace: NamespaceRow }): boolean =>
+  op.name.startsWith(`${namespace.name}/`);
+
+const deny = (policies: string[], reason: string): Decision => ({ allow: false, policies, reason });
+
+const VERBS: Readonly<Partial<Record<Action, string>>> = {
+  read_log: "read the log of",
+  manage_secret: "manage the secrets of",
+  grant: "grant roles in",
+  request_link: "be linked to",
+};
+
+function defaultReason({ principal, action, resource }: AuthRequest): string {
+  if (principal.kind === "unlinked")
+    return "This Slack account is not linked to a user. Type /ops link to begin.";
+  const verb = VERBS[action] ?? action;
+  switch (resource.kind) {
+    case "op":
+      return `No policy allows you to ${verb} ${resource.op.name}. An admin of ${resource.namespace.name} can grant you a role.`;
+    case "run":
+      return `No policy allows you to ${verb} the run ${resource.id} of ${resource.op.name}.`;
+    case "namespace":
+      return `No policy allows you to ${verb} the namespace ${resource.namespace.name}. One of its admins can grant you a role.`;
+    case "user":
+      return `No policy allows you to ${verb} the user ${resource.name}.`;
+    case "appliance":
+      return `No policy allows you to ${verb} this appliance. That takes the role admin in "*".`;
+  }
+}

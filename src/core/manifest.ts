@@ -1,0 +1,278 @@
+import type { z } from "zod";
+import { showPath } from "./bundle-path.ts";
+import { canonicalJson } from "./canonical.ts";
+import { SallyportError } from "./errors.ts";
+import { isName } from "./identity.ts";
+import { INPUT_LIMITS, type Input, makeInput } from "./inputs.ts";
+import {
+  isRefusedEnv,
+  manifestShape,
+  type NetworkTarget,
+  parseTarget,
+  targetText,
+} from "./manifest-shape.ts";
+import { type Limits, limitsSource, makeLimits } from "./manifest-units.ts";
+import { issueSentence } from "./shape-issue.ts";
+import { parseStrictYaml, YamlFault } from "./yaml-strict.ts";
+
+export type { BooleanInput, Input, NumberInput, StringInput, Value } from "./inputs.ts";
+export type { NetworkTarget } from "./manifest-shape.ts";
+export { DEFAULT_LIMITS, type Limits, MAX_LIMITS } from "./manifest-units.ts";
+
+export type Confirm = "none" | "totp" | "local";
+export type Runtime = "node" | "python" | "shell";
+export const RUNTIMES: Readonly<Record<Runtime, string>> = {
+  node: "/usr/bin/node",
+  python: "/usr/bin/python3",
+  shell: "/bin/sh",
+};
+
+export interface Manifest {
+  /** "namespace/name" */
+  readonly op: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly summary: string;
+  readonly command:
+    | { readonly kind: "argv"; readonly argv: readonly string[] }
+    | { readonly kind: "runtime"; readonly runtime: Runtime; readonly entry: string };
+  /** In the order of the file, which is the order of a modal's fields. */
+  readonly inputs: readonly Input[];
+  readonly secrets: readonly { readonly name: string; readonly as: "file" | "env" }[];
+  readonly network: readonly NetworkTarget[];
+  readonly resources: readonly string[];
+  readonly limits: Limits;
+  /** null: any channel of the namespace. */
+  readonly channels: readonly string[] | null;
+  readonly confirm: Confirm;
+  readonly approval: {
+    readonly count: number;
+    readonly group: string | null;
+    readonly confirm: Confirm;
+  } | null;
+  readonly concurrency: number;
+  /** "default", "strict", "network" or a .json file of the bundle. */
+  readonly seccomp: string;
+  readonly reply: "channel" | "thread" | "private";
+}
+
+/** Bytes of op.yaml. */
+export const MANIFEST_MAX = 64 * 1024;
+
+const bad = (detail: string): SallyportError => new SallyportError("manifest_invalid", detail);
+
+/** Reads op.yaml. Throws `manifest_invalid` with one sentence: which key, and what would be right. */
+export function parseManifest(source: string | Uint8Array): Manifest {
+  const bytes = typeof source === "string" ? Buffer.from(source, "utf8") : source;
+  if (bytes.length > MANIFEST_MAX)
+    throw bad(`It has ${bytes.length} bytes; at most ${MANIFEST_MAX} are read.`);
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw bad("It is not UTF-8 text.");
+  }
+  if (/[^\t\n\r\x20-\u{10ffff}]|[\x7f-\x84\x86-\x9f]/u.test(text)) throw bad("It holds a control character.");
+  try {
+    return build(parseStrictYaml(text));
+  } catch (error) {
+    if (error instanceof YamlFault) throw bad(error.message);
+    throw error;
+  }
+}
+
+function build(value: unknown): Manifest {
+  const parsed = manifestShape.safeParse(value);
+  if (!parsed.success) throw bad(issueSentence(parsed.error, value));
+  const shape = parsed.data;
+  const [namespace = "", name = ""] = shape.op.split("/");
+  const inputs = buildInputs(shape.inputs ?? {});
+  const confirm = shape.confirm ?? "none";
+  const secrets = shape.secrets ?? [];
+  for (const secret of secrets) {
+    if (secret.as === "env" && isRefusedEnv(secret.name)) {
+      throw bad(
+        `secrets: ${secret.name} can't be an environment variable, it would change how programs run.`,
+      );
+    }
+  }
+  unique(
+    "secrets",
+    secrets.map((secret) => secret.name),
+  );
+  unique("network", (shape.network ?? []).map(targetText));
+  unique("resources", shape.resources ?? []);
+  unique("channels", shape.channels ?? []);
+  return {
+    op: shape.op,
+    namespace,
+    name,
+    summary: shape.summary,
+    command: buildCommand(shape, inputs),
+    inputs,
+    secrets,
+    network: shape.network ?? [],
+    resources: shape.resources ?? [],
+    limits: makeLimits(shape.limits),
+    channels: shape.channels ?? null,
+    confirm,
+    approval:
+      shape.approval === undefined
+        ? null
+        : {
+            count: shape.approval.count,
+            group: shape.approval.group ?? null,
+            confirm: shape.approval.confirm ?? confirm,
+          },
+    concurrency: shape.concurrency ?? 1,
+    seccomp: shape.seccomp ?? "default",
+    reply: shape.reply ?? "channel",
+  };
+}
+
+function buildInputs(shapes: NonNullable<z.infer<typeof manifestShape>["inputs"]>): Input[] {
+  const names = Object.keys(shapes);
+  if (names.length > INPUT_LIMITS.inputs) throw bad(`inputs: at most ${INPUT_LIMITS.inputs} are allowed.`);
+  return names.map((name) => {
+    if (!isName("input", name)) {
+      throw bad(`inputs: ${showPath(name)} is no input's name; use a-z, 0-9, '_', a letter first.`);
+    }
+    const made = makeInput(name, shapes[name]!);
+    if ("fault" in made) throw bad(`inputs.${name}.${made.key}: ${made.fault}.`);
+    return made.input;
+  });
+}
+
+const REFERENCE = /^\$\{([a-z][a-z0-9_]{0,31})\}$/;
+/** The input that an element of `run` stands for, null when it is plain text. */
+export const inputOf = (element: string): string | null => REFERENCE.exec(element)?.[1] ?? null;
+
+function buildCommand(shape: z.infer<typeof manifestShape>, inputs: readonly Input[]): Manifest["command"] {
+  const { run, runtime, entry } = shape;
+  if (run === undefined) {
+    if (runtime === undefined && entry === undefined)
+      throw bad("run: is missing; or give runtime: and entry:.");
+    if (runtime === undefined) throw bad("runtime: is missing beside entry:; it is node, python or shell.");
+    if (entry === undefined) throw bad("entry: is missing beside runtime:; it names the file to run.");
+    return { kind: "runtime", runtime, entry };
+  }
+  if (runtime !== undefined || entry !== undefined) {
+    throw bad("run: can't stand beside runtime: or entry:; keep one of the two forms.");
+  }
+  checkProgram(run[0] ?? "");
+  run.forEach((element, i) => {
+    const name = inputOf(element);
+    if (name === null) {
+      if (element.includes("${")) {
+        throw bad(
+          `run[${i}]: an input must be the whole element, like "\${env}"; text around it is not allowed.`,
+        );
+      }
+      return;
+    }
+    const input = inputs.find((candidate) => candidate.name === name);
+    if (input === undefined) throw bad(`run[${i}]: the input ${name} is not declared under inputs.`);
+    if (!input.required && input.default === undefined) {
+      throw bad(
+        `run[${i}]: the input ${name} must be required or have a default, else the element would be missing.`,
+      );
+    }
+  });
+  return { kind: "argv", argv: run };
+}
+
+function checkProgram(program: string): void {
+  const right = "./file of the folder, an absolute path or a program's name";
+  if (inputOf(program) !== null) throw bad("run[0]: what runs can't be chosen by an input.");
+  const path = program.startsWith("./")
+    ? program.slice(2)
+    : program.startsWith("/")
+      ? program.slice(1)
+      : null;
+  const good =
+    path === null
+      ? /^[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}$/.test(program)
+      : path !== "" &&
+        !path.split("/").some((part) => ["", ".", ".."].includes(part)) &&
+        !/\p{Cc}/u.test(path);
+  if (!good) throw bad(`run[0]: must be ${right}.`);
+}
+
+function unique(key: string, names: readonly string[]): void {
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw bad(`${key}: ${twice} is there twice.`);
+}
+
+/** What is allowed yet worth a look; `op validate` prints it. */
+export function manifestWarnings(manifest: Manifest): string[] {
+  const warnings: string[] = [];
+  const { command } = manifest;
+  if (command.kind === "argv") {
+    const end = command.argv.indexOf("--");
+    for (const [i, element] of command.argv.entries()) {
+      const input = manifest.inputs.find(({ name }) => name === inputOf(element));
+      if (input?.type !== "string" || input.enum !== undefined || (end !== -1 && end < i)) continue;
+      warnings.push(
+        `run[${i}]: a value of ${input.name} that starts with "-" may be read as an option; put "--" before it if the program knows that.`,
+      );
+    }
+  }
+  if (manifest.approval !== null && manifest.approval.group === null) {
+    warnings.push("approval: without a group, anybody with the right to approve in the namespace can.");
+  }
+  return warnings;
+}
+
+/** Canonical (RFC 8785); equal manifests give equal text. */
+export function manifestToJson(manifest: Manifest): string {
+  return canonicalJson(manifest);
+}
+
+/** Reads what `manifestToJson` wrote, through all the checks of op.yaml again. */
+export function manifestFromJson(json: string): Manifest {
+  let manifest: Manifest | null = null;
+  try {
+    manifest = build(sourceOf(JSON.parse(json) as Manifest));
+  } catch (cause) {
+    throw new SallyportError("manifest_invalid", "A stored manifest can't be read back.", { cause });
+  }
+  // What the way back would silently drop or change is not what was stored.
+  if (manifestToJson(manifest) !== json) throw bad("A stored manifest is not in its canonical form.");
+  return manifest;
+}
+
+function sourceOf(m: Manifest): Record<string, unknown> {
+  const inputs = m.inputs.map(({ name, ...input }) => {
+    const { minLength, maxLength, ...rest } = input as Record<string, unknown>;
+    return [name, "enum" in rest || minLength === undefined ? rest : { ...rest, minLength, maxLength }];
+  });
+  const { command, approval } = m;
+  return {
+    op: m.op,
+    summary: m.summary,
+    ...(command.kind === "argv" ? { run: command.argv } : { runtime: command.runtime, entry: command.entry }),
+    inputs: Object.fromEntries(inputs),
+    secrets: m.secrets,
+    network: m.network.map((target) => {
+      const text = targetText(target);
+      if (parseTarget(text) === null) throw bad("network: a stored target is wrong.");
+      return text;
+    }),
+    resources: m.resources,
+    limits: limitsSource(m.limits),
+    ...(m.channels === null ? {} : { channels: m.channels }),
+    confirm: m.confirm,
+    ...(approval === null
+      ? {}
+      : {
+          approval: {
+            count: approval.count,
+            confirm: approval.confirm,
+            ...(approval.group === null ? {} : { group: approval.group }),
+          },
+        }),
+    concurrency: m.concurrency,
+    seccomp: m.seccomp,
+    reply: m.reply,
+  };
+}

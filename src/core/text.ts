@@ -1,0 +1,73 @@
+/**
+ * Text that others wrote, made safe to show. What could drive a terminal, reorder a line or hide in it becomes
+ * visible; nothing is dropped, so that what is shown still tells what was there.
+ */
+
+// C0, DEL, C1; bidi controls; zero-width and invisible ones; line and paragraph separators; tags; noncharacters
+// of the interlinear kind. Joiners (U+200D, U+FE0F) stay: emoji and several scripts need them.
+const UNSAFE = new RegExp(
+  [
+    "[\\u0000-\\u001f\\u007f-\\u009f]",
+    "[\\u00ad\\u061c\\u115f\\u1160\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb]",
+    "[\\u200b\\u200c\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f]",
+    "\\u034f|\\u17b4|\\u17b5|[\\u180b-\\u180f]",
+    "[\\u{e0000}-\\u{e0fff}]",
+    "[\\ud800-\\udfff]",
+  ].join("|"),
+  "gu",
+);
+
+export interface CleanOptions {
+  /** Line feeds and tabs stay (a block of output); otherwise they are made visible too (one line). */
+  readonly newlines?: boolean;
+}
+
+/** Control codes as their pictures (ESC as "␛"), the rest as \u{202e}. CR LF counts as one line feed. */
+export function cleanText(text: string, options: CleanOptions = {}): string {
+  const keep = options.newlines === true;
+  const source = keep ? text.replace(/\r\n/g, "\n") : text;
+  return source.replace(UNSAFE, (char) => {
+    if (keep && (char === "\n" || char === "\t")) return char;
+    const code = char.codePointAt(0) ?? 0;
+    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+    if (code === 0x7f) return "\u2421";
+    return `\\u{${code.toString(16)}}`;
+  });
+}
+
+/** Bytes as text; what is not UTF-8 becomes U+FFFD. A leading byte-order mark stays, to be shown. */
+export function utf8(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+}
+
+/** At most `max` bytes of UTF-8, the mark included, never cutting a code point. */
+export function truncateBytes(text: string, max: number, mark = "…"): string {
+  // A UTF-16 unit is at most 3 bytes, so most texts need no count.
+  if (text.length * 3 <= max || Buffer.byteLength(text) <= max) return text;
+  const room = max - Buffer.byteLength(mark);
+  if (room < 0) return "";
+  const bytes = Buffer.from(text.slice(0, room));
+  let end = Math.min(room, bytes.length);
+  while (end > 0 && end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return bytes.toString("utf8", 0, end) + mark;
+}
+
+const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
+
+/**
+ * At most `max` graphemes, the mark counted as one. A grapheme can be made of any number of code points
+ * (stacked accents), so `max * 16` code units bound the result as well.
+ */
+export function truncateGraphemes(text: string, max: number, mark = "…"): string {
+  if (max < 1) return "";
+  if (text.length <= max) return text;
+  const units = max * 16 - mark.length;
+  const bounded = text.length > units ? text.slice(0, units).toWellFormed() : text;
+  const kept: string[] = [];
+  for (const { segment } of graphemes.segment(bounded)) {
+    kept.push(segment);
+    if (kept.length > max) break;
+  }
+  if (kept.length <= max && bounded === text) return text;
+  return kept.slice(0, max - 1).join("") + mark;
+}

@@ -1,0 +1,85 @@
+import { constants } from "node:os";
+import type { Exited, Failed } from "./frames.ts";
+
+/** How a run ended. Times in ms, sizes in bytes. `exit` and `signal` are those of the Op's first process. */
+export interface RunResult {
+  readonly outcome: "exited" | "signaled" | "timed_out" | "canceled" | "launch_failed";
+  readonly exit: number | null;
+  readonly signal: string | null;
+  /** The launcher's step and errno, what the runner refused, or a note on how the run ended. */
+  readonly detail: string | null;
+  readonly durationMs: number;
+  readonly cpuMs: number;
+  readonly peakMemoryBytes: number;
+  /** All bytes that the Op wrote to stdout and stderr, those beyond the bound too. */
+  readonly outputBytes: number;
+  readonly truncated: boolean;
+  readonly denied: readonly { readonly call: string; readonly count: number }[];
+}
+
+const SIGNALS = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+const ERRNOS = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+export function signalName(number: number): string {
+  return SIGNALS.get(number) ?? `SIG${number}`;
+}
+
+export function errnoName(number: number): string {
+  return ERRNOS.get(number) ?? `errno ${number}`;
+}
+
+/** What is known of a run's output and its refused calls when the launcher says that it ended. */
+export interface Observed {
+  readonly outputBytes: number;
+  readonly truncated: boolean;
+  readonly denied: readonly { readonly call: string; readonly count: number }[];
+}
+
+/** Nothing ran. `why` is one line. */
+export function launchFailed(why: string): RunResult {
+  return {
+    outcome: "launch_failed",
+    exit: null,
+    signal: null,
+    detail: why.slice(0, 500),
+    durationMs: 0,
+    cpuMs: 0,
+    peakMemoryBytes: 0,
+    outputBytes: 0,
+    truncated: false,
+    denied: [],
+  };
+}
+
+/** The launcher's FAILED as a sentence: an Op that can't be executed is the Op's fault, everything else the host's. */
+export function failedResult({ errno, step }: Failed, program: string): RunResult {
+  const name = errnoName(errno);
+  if (step === "exec") {
+    const hint =
+      name === "ENOENT"
+        ? "no such file in the sandbox, or the interpreter of its first line is missing"
+        : name === "EACCES"
+          ? "it is not executable; set its mode to 0755 before publishing"
+          : name === "ENOEXEC"
+            ? "it is no program; a script's first line must name its interpreter, as in #!/bin/sh"
+            : "the kernel refused it";
+    return launchFailed(`${program} could not be executed (${name}): ${hint}.`);
+  }
+  return launchFailed(`The sandbox could not be set up at step "${step}" (${name}).`);
+}
+
+/** `canceled`: the end was asked for before the launcher told of it, so an Op that answers TERM with exit 0 is canceled too. */
+export function exitedResult(frame: Exited, canceled: boolean, observed: Observed): RunResult {
+  const signaled = frame.signal !== 0;
+  const outcome = frame.timedOut ? "timed_out" : canceled ? "canceled" : signaled ? "signaled" : "exited";
+  return {
+    outcome,
+    exit: signaled ? null : frame.code & 0xff,
+    signal: signaled ? signalName(frame.signal) : null,
+    detail: frame.outOfMemory ? "The run reached its memory limit." : null,
+    durationMs: frame.wallUs / 1000,
+    cpuMs: (frame.userUs + frame.systemUs) / 1000,
+    peakMemoryBytes: frame.memoryPeakBytes > 0 ? frame.memoryPeakBytes : frame.maxRssBytes,
+    ...observed,
+  };
+}

@@ -1,0 +1,202 @@
+import { Socket } from "node:net";
+import { assetText } from "../host/asset.ts";
+import { harden } from "../host/harden.ts";
+import { type ControlMessage, ControlReader, Throttle } from "./control.ts";
+import type { Denied, Exited, Failed, Started } from "./frames.ts";
+import { GRACE_MS } from "./grant.ts";
+import { createRedactor, redactText, type SecretForms } from "./redact.ts";
+import { exitedResult, failedResult, launchFailed, type RunResult } from "./result.ts";
+import { OutputBudget, type OutputSink, OutputStream } from "./stream.ts";
+
+/** What a run tells while it lives. onStarted comes before all others; nothing comes after the run is finished. */
+export interface RunHandlers {
+  onStarted(frame: Started): void;
+  onOutput(stream: "stdout" | "stderr", bytes: Buffer): void;
+  /** Null when more output can be taken now; else resolves when it can. */
+  ready(): Promise<void> | null;
+  onProgress(text: string, percent: number | null): void;
+  /** A refused system call, by name. The launcher limits how often (32 a second, 256 a run). */
+  onDenied(call: string): void;
+}
+
+export interface LiveRunOptions {
+  readonly fds: { readonly stdout: number; readonly stderr: number; readonly control: number };
+  readonly program: string;
+  readonly wallMs: number;
+  readonly graceMs: number;
+  readonly outputBytes: number;
+  readonly secrets: SecretForms | null;
+  readonly handlers: RunHandlers;
+  readonly kill: (signal: number) => void;
+}
+
+const TERM = 15;
+const KILL = 9;
+/** The launcher keeps the time limit; if it says nothing this long after it, the run is killed from here. */
+const BACKSTOP_MS = 2000;
+const CONTROL_BYTES = 1024 * 1024;
+const PROGRESS_MS = 250;
+const DENIED_NAMES = 60;
+
+/** One run from the request to the launcher until its result. Owns the descriptors that it was given. */
+export class LiveRun {
+  readonly finished: Promise<RunResult>;
+  readonly #options: LiveRunOptions;
+  readonly #budget: OutputBudget;
+  readonly #denied = new Map<string, number>();
+  readonly #deniedEarly: string[] = [];
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #progress: Throttle<{ text: string; percent: number | null }>;
+  #streams: OutputStream[] = [];
+  #control: ControlChannel | undefined;
+  #canceled = false;
+  #resolve: (result: RunResult) => void = () => {};
+
+  constructor(options: LiveRunOptions) {
+    this.#options = options;
+    this.#budget = new OutputBudget(options.outputBytes);
+    this.finished = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.#progress = new Throttle(PROGRESS_MS, ({ text, percent }) =>
+      options.handlers.onProgress(text, percent),
+    );
+  }
+
+  cancel(now: boolean): void {
+    this.#canceled = true;
+    this.#options.kill(now ? KILL : TERM);
+    if (!now) this.#timers.push(setTimeout(() => this.#options.kill(KILL), GRACE_MS));
+  }
+
+  receive(frame: Started | Failed | Exited | Denied): void {
+    if (frame.kind === "started") this.#start(frame);
+    else if (frame.kind === "denied") this.#deny(frame);
+    else if (frame.kind === "failed") this.#fail(frame);
+    else void this.#end(frame);
+  }
+
+  #start(frame: Started): void {
+    const { fds, handlers, secrets, wallMs, graceMs } = this.#options;
+    handlers.onStarted(frame);
+    for (const call of this.#deniedEarly) handlers.onDenied(call);
+    const sink = (stream: "stdout" | "stderr"): OutputSink => ({
+      write: (bytes) => handlers.onOutput(stream, bytes),
+      ready: () => handlers.ready(),
+    });
+    this.#streams = (["stdout", "stderr"] as const).map(
+      (name) => new OutputStream(fds[name], createRedactor(secrets), this.#budget, sink(name)),
+    );
+    this.#control = new ControlChannel(fds.control, (text, percent) =>
+      this.#progress.push({ text: redactText(secrets, text).slice(0, 500), percent }),
+    );
+    this.#timers.push(setTimeout(() => this.#options.kill(KILL), wallMs + graceMs + BACKSTOP_MS));
+  }
+
+  #deny(frame: Denied): void {
+    const call = callName(frame);
+    const name = this.#denied.has(call) || this.#denied.size < DENIED_NAMES ? call : "others";
+    this.#denied.set(name, (this.#denied.get(name) ?? 0) + 1);
+    // The launcher may tell of a refusal before it tells of the start.
+    if (this.#control === undefined) this.#deniedEarly.push(call);
+    else this.#options.handlers.onDenied(call);
+  }
+
+  #fail(frame: Failed): void {
+    for (const fd of Object.values(this.#options.fds)) harden().closeFd(fd);
+    this.#stop();
+    const result = failedResult(frame, this.#options.program);
+    const { outcome } = result;
+    this.#resolve(
+      this.#canceled
+        ? { ...launchFailed("Canceled before it began."), outcome: "canceled" }
+        : { ...result, outcome },
+    );
+  }
+
+  async #end(frame: Exited): Promise<void> {
+    this.#stop();
+    for (const stream of this.#streams) stream.expectEnd();
+    await Promise.all(this.#streams.map((stream) => stream.ended));
+    const note = (await this.#control?.end()) ?? null;
+    this.#progress.end();
+    const seen = [...this.#denied.values()].reduce((sum, n) => sum + n, 0);
+    const denied = [...this.#denied].map(([call, count]) => ({ call, count }));
+    if (frame.denied > seen) denied.push({ call: "not told apart", count: frame.denied - seen });
+    const result = exitedResult(frame, this.#canceled, {
+      outputBytes: this.#budget.total,
+      truncated: this.#budget.truncated,
+      denied,
+    });
+    this.#resolve(note === null || result.detail !== null ? result : { ...result, detail: note });
+  }
+
+  #stop(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+}
+
+/** Our end of fd 3. What is no progress is answered with an error line, counted, and told at the end. */
+class ControlChannel {
+  readonly #socket: Socket;
+  readonly #reader = new ControlReader();
+  readonly #onProgress: (text: string, percent: number | null) => void;
+  readonly #closed: Promise<void>;
+  #bytes = 0;
+  #refused = 0;
+  #why = "";
+  #closedFor: string | null = null;
+
+  constructor(fd: number, onProgress: (text: string, percent: number | null) => void) {
+    this.#onProgress = onProgress;
+    this.#socket = new Socket({ fd, readable: true, writable: true });
+    this.#socket.on("error", () => {});
+    this.#socket.on("data", (chunk: Buffer) => this.#take(chunk));
+    this.#closed = new Promise((resolve) => {
+      this.#socket.once("end", resolve);
+      this.#socket.once("close", () => resolve());
+    });
+  }
+
+  /** After the run's end: what it still wrote is read, then the channel is closed. A note when lines were refused. */
+  async end(): Promise<string | null> {
+    const timer = setTimeout(() => this.#socket.destroy(), 1000);
+    await this.#closed;
+    clearTimeout(timer);
+    this.#socket.destroy();
+    if (this.#closedFor !== null) return this.#closedFor;
+    if (this.#refused === 0) return null;
+    return `${this.#refused} of the Op's lines on fd 3 ignored; the first: ${this.#why}.`;
+  }
+
+  #take(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes > CONTROL_BYTES) {
+      this.#closedFor = `It wrote more than ${CONTROL_BYTES} bytes there, so the channel was closed.`;
+      this.#socket.destroy();
+      return;
+    }
+    for (const message of this.#reader.push(chunk)) this.#handle(message);
+  }
+
+  #handle(message: ControlMessage): void {
+    if (message.kind === "progress") this.#onProgress(message.text, message.percent);
+    else this.#refuse(message.why);
+  }
+
+  #refuse(why: string): void {
+    if (this.#refused++ === 0) this.#why = why;
+    // An Op that does not read its answers gets no more of them.
+    if (this.#socket.writable && this.#socket.writableLength < 4096)
+      this.#socket.write(`${JSON.stringify({ error: `ignored ${why}` })}\n`);
+  }
+}
+
+let names: Readonly<Record<string, string>> | undefined;
+const AUDIT_ARCH_X86_64 = 0xc000003e;
+
+function callName({ nr, arch }: Denied): string {
+  if (arch !== AUDIT_ARCH_X86_64) return `foreign ${nr}`;
+  names ??= JSON.parse(assetText("seccomp/syscalls.json")) as Record<string, string>;
+  return (names[String(nr)] ?? `syscall ${nr}`).slice(0, 64);
+}

@@ -1,0 +1,144 @@
+import { asset } from "../host/asset.ts";
+import { type Attempt, BATTERY, judge, readAnswers } from "./battery.ts";
+import type { Hello, Started } from "./frames.ts";
+import { GRACE_MS, type Grant, makePlainGrant } from "./grant.ts";
+import type { Launcher } from "./launch.ts";
+import type { RunResult } from "./result.ts";
+
+export interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+export interface SelfTest {
+  /** False: no Op may run. */
+  readonly ok: boolean;
+  readonly checks: readonly Check[];
+  readonly cgroup: "none" | "v1" | "v2";
+}
+
+const TIME_MS = 20_000;
+
+/**
+ * Tries to break out of a real sandbox (P11). Whatever fails, or can't be tried, makes it fail: nothing is assumed.
+ * Never throws.
+ */
+export async function selfTest(launcher: Launcher): Promise<SelfTest> {
+  let hello: Hello;
+  try {
+    hello = await launcher.hello;
+  } catch (error) {
+    return {
+      ok: false,
+      checks: [failed("launcher", String(error instanceof Error ? error.message : error))],
+      cgroup: "none",
+    };
+  }
+  const checks: Check[] = [];
+  try {
+    checks.push(...(await breakOut(launcher)), ...(await dieAtOnce(launcher)));
+  } catch (error) {
+    checks.push(failed("self-test", `It could not run: ${error instanceof Error ? error.message : error}`));
+  }
+  return { ok: checks.every((c) => c.ok), checks, cgroup: hello.cgroup };
+}
+
+/** One run of the probe with the whole battery. At least one refusal must be reported: else nobody would hear of attempts. */
+async function breakOut(launcher: Launcher): Promise<Check[]> {
+  const { output, result, started } = await probe(launcher, BATTERY, "default");
+  const launch = launchCheck(result);
+  if (!launch.ok) return [launch];
+  const answers = readAnswers(output);
+  const checks = BATTERY.map((attempt) =>
+    check(attempt, answers.get(attempt.probe), started?.noProc === true),
+  );
+  const reported = result.denied.reduce((sum, d) => sum + d.count, 0);
+  checks.push(
+    reported > 0
+      ? passed("refused calls are reported")
+      : failed(
+          "refused calls are reported",
+          "No refusal was reported. A seccomp filter outside of ours hides them: remove SystemCallFilter= from the runner's unit, or the container's profile.",
+        ),
+  );
+  return [launch, ...checks];
+}
+
+function check(attempt: Attempt, answer: string | undefined, noProc: boolean): Check {
+  if (judge(attempt, answer, noProc)) return passed(attempt.name);
+  const got = answer === undefined ? "it was not tried" : `the answer was "${answer.slice(0, 200)}"`;
+  return failed(attempt.name, `${got}, expected ${attempt.expect.source}. ${attempt.hint ?? ""}`.trim());
+}
+
+/** A daemon that ignores every signal must be gone when its run ends: else the end of a run means nothing. */
+async function dieAtOnce(launcher: Launcher): Promise<Check[]> {
+  const name = "leave a daemon behind";
+  const attempt: Attempt = { name, probe: "daemon:self-test", expect: /^OK$/ };
+  const { output, result } = await probe(launcher, [attempt], "default");
+  if (result.outcome !== "exited") return [failed(name, result.detail ?? result.outcome)];
+  // EXITED means that the run's process-id namespace has ended, daemon included: the pipes it held are at their end.
+  return [check(attempt, readAnswers(output).get(attempt.probe), false)];
+}
+
+function launchCheck(result: RunResult): Check {
+  const name = "set up a sandbox";
+  if (result.outcome === "exited" && result.exit === 0) return passed(name);
+  const detail =
+    result.detail ?? `The probe ended with ${result.outcome} ${result.signal ?? result.exit ?? ""}.`;
+  return failed(name, `${detail} ${advice(detail)}`.trim());
+}
+
+/** Which setting of the host to change, from the step that failed. */
+function advice(detail: string): string {
+  if (/step "(clone|id map|setresuid|setresgid|unshare[^"]*)"/.test(detail))
+    return "User namespaces are refused: set sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or allow them for this container.";
+  if (/step "(open_tree|mount_setattr|move_mount|root|pivot_root|tmp|proc[^"]*|dev[^"]*)"/.test(detail))
+    return "Mounting inside a user namespace is refused: needs Linux 5.12 or later and no outer filter or AppArmor profile that forbids mount.";
+  if (/step "(seccomp|listener)[^"]*"/.test(detail))
+    return "The kernel needs CONFIG_SECCOMP_FILTER with user notification (Linux 5.0).";
+  if (/step "cgroup[^"]*"/.test(detail))
+    return "Delegate the memory and pids controllers to the runner (Delegate=yes in its unit), or set limits: best-effort.";
+  return "";
+}
+
+/** Runs the probe with these attempts and gives back what it wrote. Also used by the containment tests. */
+export async function probe(
+  launcher: Launcher,
+  attempts: readonly Pick<Attempt, "probe">[],
+  seccomp: "default" | "strict" | "network",
+): Promise<{ output: string; result: RunResult; started: Started | null }> {
+  const grant: Grant = makePlainGrant({
+    run: "self-test",
+    files: [{ tree: "op", path: "probe", mode: 0o555, bytes: asset("probe") }],
+    argv: ["./probe", ...attempts.map((a) => a.probe)],
+    seccomp,
+    limits: {
+      wallMs: TIME_MS,
+      graceMs: GRACE_MS,
+      memoryBytes: 256 << 20,
+      pids: 64,
+      cpu: 1,
+      tmpBytes: 16 << 20,
+    },
+    outputBytes: 256 * 1024,
+  });
+  const chunks: Buffer[] = [];
+  let started: Started | null = null;
+  const run = launcher.run(grant, {
+    onStarted: (frame) => {
+      started = frame;
+    },
+    onOutput: (stream, bytes) => {
+      if (stream === "stdout") chunks.push(bytes);
+    },
+    ready: () => null,
+    onProgress: () => {},
+    onDenied: () => {},
+  });
+  const result = await run.finished;
+  return { output: Buffer.concat(chunks).toString("utf8"), result, started };
+}
+
+const passed = (name: string): Check => ({ name, ok: true, detail: "" });
+const failed = (name: string, detail: string): Check => ({ name, ok: false, detail: detail.slice(0, 500) });

@@ -1,0 +1,134 @@
+import { SallyportError } from "../core/errors.ts";
+import { record, u32 } from "../host/tlv.ts";
+
+/** Record types of the launcher's spec (sandbox/spec.h). */
+const TYPE = {
+  version: 1,
+  argv: 2,
+  env: 3,
+  cwd: 4,
+  seccomp: 5,
+  limit: 6,
+  hostname: 7,
+  ids: 8,
+  file: 10,
+  cgroup: 12,
+} as const;
+
+const TREE = { op: 1, secrets: 2, etc: 3 } as const;
+
+const LIMIT = {
+  wallMs: 1,
+  graceMs: 2,
+  memoryBytes: 3,
+  pids: 4,
+  cpuMilli: 5,
+  cpuSeconds: 6,
+  openFiles: 7,
+  fileBytes: 8,
+  tmpBytes: 9,
+  tmpInodes: 10,
+} as const;
+
+/** What the launcher refuses beyond; checked here too, so that the refusal says which bound it was. */
+export const SPEC_BOUNDS = {
+  fileBytes: 64 * 1024 * 1024,
+  otherBytes: 64 * 1024,
+  files: 4096,
+  argv: 256,
+  env: 256,
+} as const;
+
+export interface SpecFile {
+  readonly tree: keyof typeof TREE;
+  /** Relative; parents are made by the launcher. */
+  readonly path: string;
+  readonly mode: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Everything one run is given. Times in ms, sizes in bytes, cpu in cores. */
+export interface LaunchSpec {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  readonly hostname: string;
+  readonly seccomp: Uint8Array;
+  readonly files: readonly SpecFile[];
+  readonly limits: {
+    readonly wallMs: number;
+    readonly graceMs: number;
+    readonly memoryBytes: number;
+    readonly pids: number;
+    readonly cpu: number;
+    readonly tmpBytes: number;
+  };
+  /** True: the run fails to launch where memory or pids can't be limited by a cgroup. */
+  readonly cgroupRequired: boolean;
+}
+
+/** Encodes a spec as the launcher reads it. Throws `launch_failed` when it passes one of the launcher's bounds. */
+export function encodeSpec(spec: LaunchSpec): Buffer {
+  const env = Object.entries(spec.env);
+  bound("arguments", spec.argv.length, SPEC_BOUNDS.argv);
+  bound("environment variables", env.length, SPEC_BOUNDS.env);
+  bound("files", spec.files.length, SPEC_BOUNDS.files);
+  const out: Buffer[] = [record(TYPE.version, u32(1))];
+  for (const element of spec.argv) out.push(record(TYPE.argv, text(element, "argument")));
+  for (const [name, value] of env) out.push(record(TYPE.env, text(`${name}=${value}`, "environment")));
+  out.push(record(TYPE.cwd, text(spec.cwd, "cwd")), record(TYPE.hostname, text(spec.hostname, "hostname")));
+  out.push(record(TYPE.ids, u32(1000, 1000)));
+  const { wallMs, graceMs, memoryBytes, pids, cpu, tmpBytes } = spec.limits;
+  const limits: [number, number][] = [
+    [LIMIT.wallMs, wallMs],
+    [LIMIT.graceMs, graceMs],
+    [LIMIT.memoryBytes, memoryBytes],
+    [LIMIT.pids, pids],
+    [LIMIT.cpuMilli, Math.max(1, Math.round(cpu * 1000))],
+    [LIMIT.tmpBytes, tmpBytes],
+  ];
+  for (const [id, value] of limits) out.push(record(TYPE.limit, limit(id, value)));
+  out.push(record(TYPE.cgroup, u32(spec.cgroupRequired ? 1 : 0)));
+  const other = out.reduce((sum, part) => sum + part.length, 0);
+  out.push(record(TYPE.seccomp, spec.seccomp));
+  let names = 0;
+  let content = 0;
+  for (const file of spec.files) {
+    const header = fileHeader(file);
+    names += 8 + header.length;
+    content += file.bytes.length;
+    out.push(record(TYPE.file, header, file.bytes));
+  }
+  bound("bytes of file content", content, SPEC_BOUNDS.fileBytes);
+  bound("bytes of arguments, environment and file names", other + names, SPEC_BOUNDS.otherBytes);
+  return Buffer.concat(out);
+}
+
+function limit(id: number, value: number): Buffer {
+  const out = Buffer.alloc(16);
+  out.writeUInt32LE(id, 0);
+  out.writeBigUInt64LE(BigInt(Math.ceil(value)), 8);
+  return out;
+}
+
+/** u8 tree, u8 kind (1 = regular file), u16 mode, u16 path length, u16 zero, path. */
+function fileHeader(file: SpecFile): Buffer {
+  const path = text(file.path, "file name");
+  const header = Buffer.alloc(8);
+  header.writeUInt8(TREE[file.tree], 0);
+  header.writeUInt8(1, 1);
+  header.writeUInt16LE(file.mode & 0o777, 2);
+  header.writeUInt16LE(path.length, 4);
+  return Buffer.concat([header, path]);
+}
+
+function text(value: string, what: string): Buffer {
+  if (value.includes("\0"))
+    throw new SallyportError("launch_failed", `The ${what} holds a NUL byte, which no program can be given.`);
+  return Buffer.from(value, "utf8");
+}
+
+function bound(what: string, count: number, max: number): void {
+  if (count > max)
+    throw new SallyportError("launch_failed", `The run needs ${count} ${what}; at most ${max} fit a launch.`);
+}

@@ -1,0 +1,45 @@
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { parse } from "yaml";
+import { z } from "zod";
+import { SallyportError } from "../core/errors.ts";
+
+export const DEFAULT_CONFIG = "/etc/sallyport/sallyport.yaml";
+const MAX_BYTES = 64 * 1024;
+
+/** What root decides about the host. Every key is documented in docs/configuration.md; an unknown one is an error. */
+const Config = z.strictObject({
+  /** Whether an Op may run where no cgroup bounds its memory and processes. */
+  limits: z.enum(["required", "best-effort"]).default("best-effort"),
+});
+export type Config = z.infer<typeof Config>;
+
+/** Reads the file that was named, else the default one where it exists. Throws `config_invalid` naming the key. */
+export function readConfig(named: string | undefined): Config {
+  const file = named ?? DEFAULT_CONFIG;
+  if (named === undefined && !existsSync(file)) return Config.parse({});
+  let text: string;
+  try {
+    if (statSync(file).size > MAX_BYTES)
+      throw new SallyportError("config_invalid", `${file} is larger than ${MAX_BYTES} bytes.`);
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    if (cause instanceof SallyportError) throw cause;
+    throw new SallyportError("config_invalid", `${file} can't be read.`, { cause });
+  }
+  const parsed = Config.safeParse(parseYaml(text, file) ?? {});
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new SallyportError(
+    "config_invalid",
+    `${file}: ${issue?.path.join(".") ?? ""} ${issue?.message ?? ""}`.replaceAll(/ +/g, " ").trim(),
+  );
+}
+
+function parseYaml(text: string, file: string): unknown {
+  try {
+    return parse(text, { maxAliasCount: 0, customTags: [], uniqueKeys: true });
+  } catch (cause) {
+    const line = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : "";
+    throw new SallyportError("config_invalid", `${file} is no valid YAML: ${line}`, { cause });
+  }
+}

@@ -1,0 +1,172 @@
+import type { Authorizer, AuthRequest, Decision, NamespaceRow, OpRow } from "../core/authorizer.ts";
+import { SallyportError } from "../core/errors.ts";
+import { type Manifest, manifestFromJson } from "../core/manifest.ts";
+import { getNamespace, listChannels } from "../store/namespaces.ts";
+import { getOp, getVersion, type OpVersion } from "../store/ops.ts";
+import type { Store } from "../store/store.ts";
+import type { Reader } from "../store/tx.ts";
+import type { Caller } from "./callers.ts";
+
+type Resource = AuthRequest["resource"];
+type Action = AuthRequest["action"];
+
+export type ActiveOp = { row: OpRow; namespace: NamespaceRow; version: OpVersion; manifest: Manifest };
+
+/**
+ * The one gate (P5): every surface asks here. A refusal is logged with the policy that decided before the person hears of it.
+ */
+export class Access {
+  readonly #store: Store;
+  readonly #authorizer: Authorizer;
+  readonly #now: () => number;
+
+  constructor(o: { store: Store; authorizer: Authorizer; now: () => number }) {
+    this.#store = o.store;
+    this.#authorizer = o.authorizer;
+    this.#now = o.now;
+  }
+
+  get authorizer(): Authorizer {
+    return this.#authorizer;
+  }
+
+  decide(
+    caller: Caller,
+    action: Action,
+    resource: Resource,
+    extra: Partial<AuthRequest["context"]> = {},
+  ): Decision {
+    return this.#authorizer.authorize({
+      principal: { kind: "user", user: caller.principal },
+      action,
+      resource,
+      context: {
+        source: caller.source,
+        standing: caller.standing,
+        channel: caller.channel,
+        time: this.#now(),
+        ...extra,
+      },
+    });
+  }
+
+  may(caller: Caller, action: Action, resource: Resource): boolean {
+    return this.decide(caller, action, resource).allow;
+  }
+
+  /** Throws `denied` with the policy's reason, after the refusal is durable in the log. Returns the deciding policies. */
+  async demand(
+    caller: Caller,
+    action: Action,
+    resource: Resource,
+    extra: Partial<AuthRequest["context"]> = {},
+  ): Promise<string[]> {
+    const decision = this.decide(caller, action, resource, extra);
+    if (decision.allow) return decision.policies;
+    await this.refused(caller, action, resource, decision);
+    throw new SallyportError("denied", `${decision.reason} (policy ${decision.policies.join(", ")})`);
+  }
+
+  /** As `demand`; a namespace that is not there is asked for as one without rules, so that only who may hears that it is missing. */
+  async demandNamespace(
+    caller: Caller,
+    action: "administer" | "grant" | "publish",
+    name: string,
+  ): Promise<void> {
+    const missing: NamespaceRow = { name, channels: "any" };
+    const there = await this.namespace(this.#store.read, name).catch(() => undefined);
+    await this.demand(caller, action, { kind: "namespace", namespace: there ?? missing });
+    if (there === undefined) await this.namespace(this.#store.read, name);
+  }
+
+  /** Throws what somebody hears who may not see the Op, when there is none of that name: the same refusal, and the same event. */
+  async missingOp(
+    caller: Caller,
+    action: "run" | "show" | "read_log",
+    namespace: string,
+    name: string,
+  ): Promise<never> {
+    const there = await this.namespace(this.#store.read, namespace).catch(() => undefined);
+    const op = { name: `${namespace}/${name}`, channels: null, confirm: "none", disabled: false } as const;
+    const resource = { kind: "op", op, namespace: there ?? { name: namespace, channels: "any" } } as const;
+    if (!this.may(caller, "list", resource)) await this.demand(caller, action, resource);
+    throw new SallyportError("not_found", `No active Op is named ${op.name}.`);
+  }
+
+  /** Something that is not there, or that the caller may not see: the log has who asked for what. */
+  async hidden(caller: Caller, action: Action, what: string): Promise<void> {
+    await this.#store.mutate((tx) => {
+      tx.log({
+        type: "authz.denied",
+        outcome: "denied",
+        actor: caller.actor,
+        reason: "not there, or not to be seen by this person",
+        policy: "hidden",
+        data: { action, resource: what, source: caller.source, channel: caller.channel?.id ?? null },
+      });
+    });
+  }
+
+  async refused(caller: Caller, action: Action, resource: Resource, decision: Decision): Promise<void> {
+    await this.#store.mutate((tx) => {
+      tx.log({
+        type: "authz.denied",
+        outcome: "denied",
+        actor: caller.actor,
+        reason: decision.reason,
+        policy: decision.policies.join(","),
+        ...about(resource),
+        data: {
+          action,
+          resource: describe(resource),
+          source: caller.source,
+          channel: caller.channel?.id ?? null,
+        },
+      });
+    });
+  }
+
+  async namespace(reader: Reader, name: string): Promise<NamespaceRow> {
+    const row = await getNamespace(reader, name);
+    if (row === undefined)
+      throw new SallyportError(
+        "not_found",
+        `Namespace ${name}. Add it with: sallyport namespace add ${name}`,
+      );
+    const channels = await listChannels(reader, name);
+    return { name, channels: row.anyChannel || channels.length === 0 ? "any" : channels };
+  }
+
+  /** The Op and its active version; undefined when there is none that could run. */
+  async activeOp(reader: Reader, namespace: string, name: string): Promise<ActiveOp | undefined> {
+    const op = await getOp(reader, namespace, name);
+    const version = op === undefined ? undefined : await getVersion(reader, namespace, name, "active");
+    if (op === undefined || version === undefined) return undefined;
+    const manifest = manifestFromJson(version.manifest);
+    return {
+      row: {
+        name: manifest.op,
+        channels: manifest.channels,
+        confirm: manifest.confirm,
+        disabled: op.disabled,
+      },
+      namespace: await this.namespace(reader, namespace),
+      version,
+      manifest,
+    };
+  }
+}
+
+function about(resource: Resource): { op?: string; namespace?: string; run?: string } {
+  if (resource.kind === "op") return { op: resource.op.name, namespace: resource.namespace.name };
+  if (resource.kind === "run")
+    return { op: resource.op.name, namespace: resource.namespace.name, run: resource.id };
+  return resource.kind === "namespace" ? { namespace: resource.namespace.name } : {};
+}
+
+function describe(resource: Resource): string {
+  if (resource.kind === "op") return `op ${resource.op.name}`;
+  if (resource.kind === "run") return `run ${resource.id}`;
+  if (resource.kind === "namespace") return `namespace ${resource.namespace.name}`;
+  return resource.kind === "user" ? `user ${resource.name}` : "appliance";
+}

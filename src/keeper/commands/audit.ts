@@ -1,0 +1,65 @@
+import { verifyLog } from "../../audit/verify.ts";
+import { SallyportError } from "../../core/errors.ts";
+import { latestCheckpoint, listCheckpoints } from "../../store/checkpoints.ts";
+import { adminLog } from "../log-view.ts";
+import type { Session } from "../session.ts";
+import type { Handlers } from "./command.ts";
+
+const APPLIANCE = { kind: "appliance" } as const;
+const BATCH = 500;
+
+export const audit: Handlers = {
+  "audit.log": async ({ session, caller, params }) => ({ entries: await adminLog(session, caller, params) }),
+  "audit.checkpoint": async ({ session, caller }) => {
+    await session.access.demand(caller, "read_log", APPLIANCE);
+    await session.checkpoints.now();
+    const checkpoint = await latestCheckpoint(session.store.read);
+    if (checkpoint === undefined) throw new SallyportError("not_found", "No checkpoint was signed yet.");
+    return {
+      size: checkpoint.size,
+      root: checkpoint.root.toString("base64"),
+      checkpoint: checkpoint.note,
+      vkey: session.vkeys[0],
+    };
+  },
+  /** Recomputes the whole tree from the stored entries and holds it against every checkpoint that the notary signed. */
+  "audit.verify": async ({ session, caller }) => {
+    await session.access.demand(caller, "read_log", APPLIANCE);
+    await session.checkpoints.now();
+    const size = session.store.log.size();
+    const report = await verifyLog({
+      entries: entries(session, size),
+      checkpoints: checkpoints(session),
+      origin: session.origin,
+      vkeys: [...session.vkeys],
+      nodes: session.store.log.nodes,
+    });
+    if (!report.ok) {
+      const at =
+        report.at.entry === undefined ? `checkpoint ${report.at.checkpoint}` : `entry ${report.at.entry}`;
+      throw new SallyportError("log_damaged", `At ${at}: ${report.what}`);
+    }
+    return {
+      ok: true,
+      size: report.size,
+      root: report.root.toString("base64"),
+      checkpoints: report.checkpoints,
+      vkey: session.vkeys[0],
+    };
+  },
+};
+
+async function* entries(session: Session, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < size; at += BATCH)
+    yield* await session.store.log.entries(at, Math.min(at + BATCH, size));
+}
+
+async function* checkpoints(session: Session): AsyncGenerator<string> {
+  let after = 0;
+  for (;;) {
+    const page = await listCheckpoints(session.store.read, { after, limit: BATCH });
+    for (const checkpoint of page) yield checkpoint.note;
+    if (page.length < BATCH) return;
+    after = page.at(-1)!.size;
+  }
+}

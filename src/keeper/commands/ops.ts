@@ -1,0 +1,184 @@
+import { openBundle } from "../../core/bundle.ts";
+import { asSallyportError, SallyportError } from "../../core/errors.ts";
+import { parseOpRef } from "../../core/identity.ts";
+import { manifestFromJson, manifestToJson, manifestWarnings } from "../../core/manifest.ts";
+import { listNamespaces } from "../../store/namespaces.ts";
+import {
+  activateVersion,
+  getOp,
+  getVersion,
+  listVersions,
+  type OpVersion,
+  publishVersion,
+  setOpDisabled,
+} from "../../store/ops.ts";
+import { getUser } from "../../store/users.ts";
+import { visibleOps } from "../find-op.ts";
+import { refreshArgTypes } from "../open-session.ts";
+import { ungrantable } from "../run-order.ts";
+import type { Session } from "../session.ts";
+import type { CommandContext, Handlers } from "./command.ts";
+
+export const ops: Handlers = {
+  "op.publish": async ({ session, caller, parts }) => {
+    await demandSomePublish(session, caller);
+    const opened = openOrRefuse(parts[0]!);
+    const { manifest, digest } = opened;
+    await session.access.demandNamespace(caller, "publish", manifest.namespace);
+    const version = await session.store.mutate(async (tx) => {
+      const published = await publishVersion(tx, {
+        namespace: manifest.namespace,
+        name: manifest.name,
+        digest,
+        manifest: manifestToJson(manifest),
+        bundle: parts[0]!,
+        publisher: caller.id,
+      });
+      await activateVersion(tx, manifest.namespace, manifest.name, published.number);
+      tx.log({
+        type: "op.published",
+        outcome: "success",
+        actor: caller.actor,
+        op: manifest.op,
+        namespace: manifest.namespace,
+        data: { version: published.number, digest, bytes: parts[0]!.length },
+      });
+      return published;
+    });
+    await refreshArgTypes(session.access.authorizer, session.store);
+    return {
+      op: manifest.op,
+      version: version.number,
+      digest,
+      warnings: [
+        ...manifestWarnings(manifest),
+        ...ungrantable(manifest).map((what) => `it can't run in this version: it asks for ${what}`),
+      ],
+    };
+  },
+  "op.list": async ({ session, caller }) => {
+    const found = await visibleOps(session.access, session.store.read, caller);
+    return {
+      ops: found.map((op) => ({
+        op: op.row.name,
+        summary: op.manifest.summary,
+        version: op.version.number,
+        digest: op.version.digest,
+      })),
+    };
+  },
+  "op.show": async ({ session, caller, params }) => {
+    const { version } = await shown(session, caller, params.op, params.version ?? "active");
+    return describe(session, version, true);
+  },
+  "op.versions": async ({ session, caller, params }) => {
+    const { version, active } = await shown(session, caller, params.op, "active");
+    const versions = await listVersions(session.store.read, version.namespace, version.name);
+    return { active, versions: await Promise.all(versions.map((v) => describe(session, v, false))) };
+  },
+  "op.activate": async (context) => {
+    const { session, caller, params } = context;
+    const { version } = await shown(session, caller, params.op, params.version);
+    await demandOn(context, "activate", version);
+    await session.store.mutate(async (tx) => {
+      await activateVersion(tx, version.namespace, version.name, version.number);
+      await setOpDisabled(tx, version.namespace, version.name, false);
+      tx.log({
+        type: "op.activated",
+        outcome: "success",
+        actor: caller.actor,
+        op: `${version.namespace}/${version.name}`,
+        namespace: version.namespace,
+        data: { version: version.number, digest: version.digest },
+      });
+    });
+    await refreshArgTypes(session.access.authorizer, session.store);
+    return { op: `${version.namespace}/${version.name}`, version: version.number, digest: version.digest };
+  },
+  "op.disable": async (context) => {
+    const { session, caller, params } = context;
+    const { version } = await shown(session, caller, params.op, "active");
+    await demandOn(context, "activate", version);
+    await session.store.mutate(async (tx) => {
+      await setOpDisabled(tx, version.namespace, version.name, true);
+      tx.log({
+        type: "op.disabled",
+        outcome: "success",
+        actor: caller.actor,
+        op: `${version.namespace}/${version.name}`,
+        namespace: version.namespace,
+      });
+    });
+    return { op: `${version.namespace}/${version.name}`, disabled: true };
+  },
+};
+
+/** A bundle is bytes of anybody's making: whoever may publish nowhere has none of it parsed. */
+async function demandSomePublish(
+  { access, store }: Session,
+  caller: CommandContext<"op.publish">["caller"],
+): Promise<void> {
+  for (const { name } of await listNamespaces(store.read)) {
+    const namespace = await access.namespace(store.read, name);
+    if (access.may(caller, "publish", { kind: "namespace", namespace })) return;
+  }
+  await access.demand(caller, "publish", { kind: "namespace", namespace: { name: "*", channels: "any" } });
+}
+
+function openOrRefuse(bytes: Buffer): ReturnType<typeof openBundle> {
+  try {
+    return openBundle(bytes);
+  } catch (error) {
+    const known = asSallyportError(error);
+    throw known.code === "internal" ? new SallyportError("bundle_invalid", "", { cause: error }) : known;
+  }
+}
+
+async function demandOn(
+  { session, caller }: Pick<CommandContext<"op.activate">, "session" | "caller">,
+  action: "activate",
+  version: OpVersion,
+): Promise<void> {
+  const namespace = await session.access.namespace(session.store.read, version.namespace);
+  const manifest = manifestFromJson(version.manifest);
+  const op = { name: manifest.op, channels: manifest.channels, confirm: manifest.confirm, disabled: false };
+  await session.access.demand(caller, action, { kind: "op", op, namespace });
+}
+
+async function shown(
+  session: Session,
+  caller: CommandContext<"op.show">["caller"],
+  typed: string,
+  number: number | "active",
+): Promise<{ version: OpVersion; active: number | null }> {
+  const { namespace, name } = parseOpRef(typed);
+  if (namespace === null) throw new SallyportError("usage", `Write the Op in full: NAMESPACE/${name}`);
+  const op = await getOp(session.store.read, namespace, name);
+  const version =
+    op === undefined ? undefined : await getVersion(session.store.read, namespace, name, number);
+  if (op === undefined) return session.access.missingOp(caller, "show", namespace, name);
+  if (version === undefined)
+    throw new SallyportError("not_found", `Op ${typed}${number === "active" ? "" : `, version ${number}`}.`);
+  const row = await session.access.namespace(session.store.read, namespace);
+  const manifest = manifestFromJson(version.manifest);
+  const resource = {
+    name: manifest.op,
+    channels: manifest.channels,
+    confirm: manifest.confirm,
+    disabled: op.disabled,
+  };
+  await session.access.demand(caller, "show", { kind: "op", op: resource, namespace: row });
+  return { version, active: op.active };
+}
+
+async function describe(session: Session, version: OpVersion, whole: boolean): Promise<unknown> {
+  return {
+    op: `${version.namespace}/${version.name}`,
+    version: version.number,
+    digest: version.digest,
+    publisher: (await getUser(session.store.read, version.publisher))?.name ?? version.publisher,
+    published: new Date(version.created).toISOString(),
+    bytes: version.bytes,
+    ...(whole ? { manifest: manifestFromJson(version.manifest) } : {}),
+  };
+}

@@ -1,0 +1,185 @@
+import { SallyportError } from "../../core/errors.ts";
+import { checkName, identityKey } from "../../core/identity.ts";
+import { countApplianceAdmins, principal } from "../../store/grants.ts";
+import {
+  addGroup,
+  addMember,
+  groupByName,
+  listGroups,
+  listMembers,
+  removeMember,
+} from "../../store/groups.ts";
+import { listIdentities } from "../../store/identities.ts";
+import type { Reader } from "../../store/tx.ts";
+import {
+  addHostAccount,
+  addUser,
+  listHostAccounts,
+  listUsers,
+  setUserStatus,
+  type UserRow,
+  userByName,
+} from "../../store/users.ts";
+import { confirmLink, showLink, unlink } from "../linking.ts";
+import type { CommandContext, Handlers } from "./command.ts";
+
+const APPLIANCE = { kind: "appliance" } as const;
+
+export const people: Handlers = {
+  "user.add": async ({ session, caller, params }) => {
+    await session.access.demand(caller, "administer", APPLIANCE);
+    const name = checkName("user", params.name);
+    return session.store.mutate(async (tx) => {
+      const user = await addUser(tx, { name });
+      if (params.hostUid !== undefined) {
+        await addHostAccount(tx, { uid: params.hostUid, login: name, userId: user.id });
+        tx.log({
+          type: "user.host_account",
+          outcome: "success",
+          actor: caller.actor,
+          data: { user: user.id, uid: params.hostUid, removed: false },
+        });
+      }
+      tx.log({
+        type: "user.added",
+        outcome: "success",
+        actor: caller.actor,
+        data: { user: user.id },
+      });
+      return { user: user.name };
+    });
+  },
+  "user.list": async ({ session, caller }) => {
+    await session.access.demand(caller, "administer", APPLIANCE);
+    const users = await listUsers(session.store.read, { limit: 1000 });
+    return { users: await Promise.all(users.map((user) => describe(session.store.read, user))) };
+  },
+  "user.show": async ({ session, caller, params }) => {
+    await session.access.demand(caller, "administer", APPLIANCE);
+    return describe(session.store.read, await existing(session.store.read, params.name));
+  },
+  "user.disable": (context) => setStatus(context, "disabled"),
+  "user.enable": (context) => setStatus(context, "active"),
+
+  "link.show": async ({ session, caller, params }) => {
+    // Everybody may link their own account; a code is looked up only for who may link somebody.
+    await session.access.demand(caller, "link", { kind: "user", name: caller.principal.name });
+    const link = await showLink(session, caller, params.code, session.now());
+    return { enterprise: link.identity.enterprise, team: link.identity.team, slackUser: link.identity.user };
+  },
+  link: async ({ session, caller, params }) => {
+    const { store, access } = session;
+    const link = await confirmLink({ store, access, now: session.now() }, caller, params.code, params.user);
+    return {
+      user: params.user,
+      enterprise: link.identity.enterprise,
+      team: link.identity.team,
+      slackUser: link.identity.user,
+    };
+  },
+  unlink: async ({ session, caller, params }) => {
+    await session.access.demand(caller, "administer", APPLIANCE);
+    const all = await listIdentities(session.store.read);
+    const found = all.filter((i) => i.user === params.slackUser && (params.team ?? i.team) === i.team);
+    if (found[0] === undefined) throw new SallyportError("not_found", "That Slack account is not linked.");
+    if (found.length > 1)
+      throw new SallyportError(
+        "input_invalid",
+        `${params.slackUser} is linked in several workspaces; name one with --team.`,
+      );
+    const { enterprise, team, user } = found[0];
+    await unlink(session.store, session.access, caller, { enterprise, team, user });
+    return { unlinked: identityKey({ enterprise, team, user }) };
+  },
+
+  "group.add": async ({ session, caller, params }) => {
+    await session.access.demand(caller, "administer", APPLIANCE);
+    const name = checkName("group", params.name);
+    return session.store.mutate(async (tx) => {
+      await addGroup(tx, { name });
+      tx.log({ type: "group.added", outcome: "success", actor: caller.actor, data: { group: name } });
+      return { group: name };
+    });
+  },
+  "group.list": async ({ session, caller }) => {
+    await session.access.demand(caller, "administer", APPLIANCE);
+    const groups = await listGroups(session.store.read);
+    return {
+      groups: await Promise.all(
+        groups.map(async (group) => ({
+          name: group.name,
+          members: (await listMembers(session.store.read, group.id)).map((user) => user.name),
+        })),
+      ),
+    };
+  },
+  "group.member": async ({ session, caller, params }) => {
+    await session.access.demand(caller, "administer", APPLIANCE);
+    const group = await groupByName(session.store.read, params.group);
+    if (group === undefined) throw new SallyportError("not_found", `Group ${params.group}.`);
+    const user = await existing(session.store.read, params.user);
+    return session.store.mutate(async (tx) => {
+      if (params.action === "add") await addMember(tx, group.id, user.id);
+      else if (!(await removeMember(tx, group.id, user.id))) {
+        throw new SallyportError("not_found", `${user.name} is not in ${group.name}.`);
+      }
+      await keepAnAdmin(tx);
+      tx.log({
+        type: params.action === "add" ? "group.member_added" : "group.member_removed",
+        outcome: "success",
+        actor: caller.actor,
+        data: { group: group.name, user: user.id },
+      });
+      return { group: group.name, user: user.name };
+    });
+  },
+};
+
+async function setStatus(
+  { session, caller, params }: CommandContext<"user.disable" | "user.enable">,
+  status: "active" | "disabled",
+): Promise<unknown> {
+  await session.access.demand(caller, "administer", APPLIANCE);
+  const user = await existing(session.store.read, params.name);
+  return session.store.mutate(async (tx) => {
+    await setUserStatus(tx, user.id, status);
+    await keepAnAdmin(tx);
+    tx.log({
+      type: status === "disabled" ? "user.disabled" : "user.enabled",
+      outcome: "success",
+      actor: caller.actor,
+      data: { user: user.id },
+    });
+    return { user: user.name, status };
+  });
+}
+
+/** Throws `conflict` where the change leaves nobody who could undo it. */
+export async function keepAnAdmin(reader: Reader): Promise<void> {
+  if ((await countApplianceAdmins(reader)) === 0) {
+    throw new SallyportError("conflict", "That would leave the appliance without an admin.");
+  }
+}
+
+export async function existing(reader: Reader, name: string): Promise<UserRow> {
+  const user = await userByName(reader, name);
+  if (user === undefined)
+    throw new SallyportError("not_found", `User ${name}. Add it with: sallyport user add ${name}`);
+  return user;
+}
+
+async function describe(reader: Reader, user: UserRow): Promise<unknown> {
+  const [identities, accounts, who] = await Promise.all([
+    listIdentities(reader, user.id),
+    listHostAccounts(reader, user.id),
+    principal(reader, user.id),
+  ]);
+  return {
+    name: user.name,
+    status: user.status,
+    slack: identities.map(({ enterprise, team, user: id }) => ({ enterprise, team, user: id })),
+    hostUids: accounts.map((account) => account.uid),
+    roles: who?.roles ?? [],
+    groups: who?.groups.map((group) => group.name) ?? [],
+  };
+}

@@ -1,0 +1,93 @@
+import { SallyportError } from "../../core/errors.ts";
+import { getRun, listRuns, type RunRow, readOutput } from "../../store/runs.ts";
+import { getUser } from "../../store/users.ts";
+import type { RunView } from "../run-types.ts";
+import type { Session } from "../session.ts";
+import { type CommandContext, type Handlers, WithBytes } from "./command.ts";
+
+export const runs: Handlers = {
+  run: async ({ session, caller, params, output, onGone }) => {
+    let ended: (view: RunView) => void = () => undefined;
+    const end = new Promise<RunView>((resolve) => {
+      ended = resolve;
+    });
+    let running: string | undefined;
+    let isGone = false;
+    const cancel = () => {
+      isGone = true;
+      if (running !== undefined) session.runs.cancel(caller, running).catch(() => undefined);
+    };
+    onGone(cancel);
+    const view = await session.runs.request({
+      caller,
+      op: params.op,
+      args: params.tokens,
+      listener: { output, ended: (last) => ended(last) },
+    });
+    running = view.row.id;
+    if (isGone) cancel();
+    return describe(session, (await end).row);
+  },
+  "run.cancel": async ({ session, caller, params }) => {
+    await session.runs.cancel(caller, params.run);
+    return { run: params.run };
+  },
+  "run.list": async ({ session, caller, params }) => {
+    const rows = await listRuns(session.store.read, { limit: params.limit ?? 50 });
+    const seen: unknown[] = [];
+    for (const row of rows)
+      if (await mayShow({ session, caller }, row)) seen.push(await describe(session, row));
+    return { runs: seen };
+  },
+  "run.show": async ({ session, caller, params }) => {
+    const row = await getRun(session.store.read, params.run);
+    if (row === undefined || !(await mayShow({ session, caller }, row))) {
+      // The same answer and the same event, whether it is not there or not theirs to see.
+      if (!session.access.may(caller, "read_log", { kind: "appliance" }))
+        await session.access.hidden(caller, "show", `run ${params.run}`);
+      throw new SallyportError("not_found", `Run ${params.run}.`);
+    }
+    const chunks = await readOutput(session.store.read, row.id, { limitBytes: 8 * 1024 * 1024 });
+    return new WithBytes(await describe(session, row), Buffer.concat(chunks.map((chunk) => chunk.bytes)));
+  },
+};
+
+async function mayShow(
+  { session, caller }: Pick<CommandContext<"run.show">, "session" | "caller">,
+  row: RunRow,
+): Promise<boolean> {
+  const op = await session.access.activeOp(session.store.read, row.namespace, row.op);
+  if (op === undefined) return session.access.may(caller, "read_log", { kind: "appliance" });
+  const requester = (await getUser(session.store.read, row.requester))?.name ?? "";
+  return session.access.may(caller, "show", {
+    kind: "run",
+    id: row.id,
+    requester,
+    op: op.row,
+    namespace: op.namespace,
+  });
+}
+
+async function describe(session: Session, row: RunRow): Promise<unknown> {
+  const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());
+  return {
+    run: row.id,
+    op: `${row.namespace}/${row.op}`,
+    version: row.version,
+    digest: row.digest,
+    args: JSON.parse(row.args) as unknown,
+    requester: (await getUser(session.store.read, row.requester))?.name ?? row.requester,
+    source: row.source,
+    channel: row.channel,
+    state: row.state,
+    exit: row.exit,
+    signal: row.signal,
+    reason: row.reason,
+    requested: iso(row.created),
+    started: iso(row.started),
+    ended: iso(row.ended),
+    durationMs: row.durationMs,
+    outputBytes: row.outputBytes,
+    usage: row.usage === null ? null : (JSON.parse(row.usage) as unknown),
+  };
+}

@@ -1,0 +1,181 @@
+import { argsText, checkArgs } from "../core/args.ts";
+import type { Manifest } from "../core/manifest.ts";
+import type { Block, Document } from "../wire/document.ts";
+import type { Shown as Output } from "./run-output.ts";
+import type { RunView } from "./run-types.ts";
+
+/** Documents for Slack. Pure; every text is literal and the renderer escapes it. */
+const PART_BYTES = 2800;
+const INLINE_BYTES = 2400;
+const THREAD_PARTS = 4;
+const THREAD_MESSAGES = 5;
+
+export type Shown = { document: Document; parts: Buffer[] };
+
+const STATE_WORDS: Readonly<Record<string, string>> = {
+  requested: "was requested",
+  queued: "waits for its turn",
+  running: "is running",
+  succeeded: "succeeded",
+  failed: "failed",
+  timed_out: "was stopped at its time limit",
+  canceled: "was canceled",
+  lost: "was lost",
+};
+
+const STATE_SIGNS: Readonly<Record<string, string>> = {
+  succeeded: "✔",
+  failed: "✘",
+  timed_out: "⏱",
+  canceled: "■",
+  lost: "?",
+  queued: "…",
+  running: "▶",
+};
+
+export function say(text: string, ...more: Block[]): Document {
+  const summary = (text.split("\n")[0] ?? "").slice(0, 300);
+  return { summary, blocks: [{ kind: "text", text: text.slice(0, 8000) }, ...more] };
+}
+
+/** State, or state and result, of one run: the message that `/ops run` is answered with. */
+export function runDocument(
+  view: RunView,
+  output: Output,
+  o: { progress?: string | undefined; longOutput?: string } = {},
+): Shown {
+  const { row } = view;
+  const title =
+    `${STATE_SIGNS[row.state] ?? ""} ${row.namespace}/${row.op} ${STATE_WORDS[row.state] ?? row.state}`.trim();
+  const rows: [string, string][] = [["Run", row.id]];
+  const args = argumentsOf(view);
+  if (args !== "") rows.push(["Arguments", args.slice(0, 1500)]);
+  if (view.requester !== "") rows.push(["By", view.requester]);
+  if (row.exit !== null) rows.push(["Exit", String(row.exit)]);
+  if (row.signal !== null) rows.push(["Signal", row.signal]);
+  if (row.durationMs !== null) rows.push(["Duration", duration(row.durationMs)]);
+  const blocks: Block[] = [
+    { kind: "text", text: title },
+    { kind: "fields", rows },
+  ];
+  if (row.reason !== null) blocks.push({ kind: "note", text: row.reason.slice(0, 1500) });
+  if (o.progress !== undefined) blocks.push({ kind: "note", text: o.progress.slice(0, 1500) });
+  const refused = refusedCalls(row.usage);
+  if (refused !== "") blocks.push({ kind: "note", text: `The sandbox refused: ${refused}`.slice(0, 1500) });
+  const parts: Buffer[] = [];
+  if (output.bytes > 0 && output.bytes <= INLINE_BYTES) {
+    parts.push(Buffer.concat(output.chunks.map((chunk) => chunk.bytes)));
+    blocks.push({ kind: "output", part: 0, truncated: row.truncated });
+  } else if (output.bytes > 0) {
+    blocks.push({
+      kind: "note",
+      text: `${output.bytes} bytes of output, ${o.longOutput ?? "in the thread"}.`,
+    });
+  }
+  if (row.state === "running" || row.state === "queued") {
+    blocks.push({
+      kind: "buttons",
+      buttons: [{ id: "cancel", label: "Cancel", value: row.id, style: "danger" }],
+    });
+  }
+  return { document: { summary: `${title} (${row.id})`.slice(0, 300), blocks }, parts };
+}
+
+/** The messages that carry output too long for the run's own message; what exceeds them is named, never dropped silently. */
+export function outputMessages(runId: string, output: Output): Shown[] {
+  if (output.bytes <= INLINE_BYTES) return [];
+  const whole = Buffer.concat(output.chunks.map((chunk) => chunk.bytes));
+  const messages: Shown[] = [];
+  let at = 0;
+  while (at < whole.length && messages.length < THREAD_MESSAGES) {
+    const parts: Buffer[] = [];
+    while (at < whole.length && parts.length < THREAD_PARTS) {
+      const end = cutPoint(whole, at, at + PART_BYTES);
+      parts.push(whole.subarray(at, end));
+      at = end;
+    }
+    const isLast = messages.length === THREAD_MESSAGES - 1 || at >= whole.length;
+    const rest = isLast && at < output.bytes;
+    const blocks: Block[] = parts.map((_, part) => ({ kind: "output", part, truncated: false }));
+    if (rest)
+      blocks.push({
+        kind: "note",
+        text: `${output.bytes - at} more bytes; all of it on the host: sallyport runs show ${runId}`,
+      });
+    messages.push({ document: { summary: `Output of ${runId}`, blocks }, parts });
+  }
+  return messages;
+}
+
+/** The last line end before `limit`, else a UTF-8 border, else `limit` itself. */
+function cutPoint(bytes: Buffer, from: number, limit: number): number {
+  if (limit >= bytes.length) return bytes.length;
+  const line = bytes.lastIndexOf(0x0a, limit - 1);
+  if (line >= from) return line + 1;
+  let end = limit;
+  while (end > limit - 4 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return end;
+}
+
+function argumentsOf({ manifest, row }: RunView): string {
+  try {
+    return argsText(checkArgs(manifest, JSON.parse(row.args) as Record<string, unknown>));
+  } catch {
+    return "";
+  }
+}
+
+function refusedCalls(usage: string | null): string {
+  if (usage === null) return "";
+  const { denied = [] } = JSON.parse(usage) as { denied?: { call: string; count: number }[] };
+  return denied.map((d) => (d.count > 1 ? `${d.call} (${d.count} times)` : d.call)).join(", ");
+}
+
+export function duration(ms: number): string {
+  if (ms < 1000) return `${ms} ms`;
+  const seconds = ms / 1000;
+  return seconds < 60
+    ? `${seconds.toFixed(1)} s`
+    : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+/** How an Op is called and what it takes. */
+export function opDocument(manifest: Manifest, version: number, digest: string): Document {
+  const items = manifest.inputs.map((input) => ({
+    title: `--${input.name}${input.required ? "" : " (optional)"}`,
+    detail: inputText(input),
+  }));
+  const blocks: Block[] = [
+    { kind: "text", text: `${manifest.op}: ${manifest.summary}` },
+    {
+      kind: "fields",
+      rows: [
+        ["Version", `${version}`],
+        ["Digest", digest],
+        ["Confirmation", manifest.confirm],
+        ["Time limit", duration(manifest.limits.timeMs)],
+      ],
+    },
+  ];
+  if (items.length > 0) blocks.push({ kind: "list", items: items.slice(0, 60) });
+  blocks.push({
+    kind: "code",
+    text: `/ops run ${manifest.op}${manifest.inputs
+      .filter((i) => i.required)
+      .map((i) => ` --${i.name} …`)
+      .join("")}`,
+  });
+  return { summary: `${manifest.op}: ${manifest.summary}`.slice(0, 300), blocks };
+}
+
+function inputText(input: Manifest["inputs"][number]): string {
+  const said: string[] = [input.type];
+  if (input.type === "string" && input.enum !== undefined) said.push(`one of ${input.enum.join(", ")}`);
+  if (input.type === "integer" || input.type === "number") {
+    if (input.minimum !== undefined) said.push(`at least ${input.minimum}`);
+    if (input.maximum !== undefined) said.push(`at most ${input.maximum}`);
+  }
+  if (input.default !== undefined) said.push(`default ${String(input.default)}`);
+  if (input.description !== undefined) said.push(input.description);
+  return said.join(", ").slice(0, 1500);
+}

@@ -1,0 +1,60 @@
+import { SallyportError } from "../core/errors.ts";
+import { parseOpRef } from "../core/identity.ts";
+import { listOps } from "../store/ops.ts";
+import type { Reader } from "../store/tx.ts";
+import type { Access, ActiveOp } from "./access.ts";
+import type { Caller } from "./callers.ts";
+
+/** Every active Op that the caller may see where the request came from, by name. */
+export async function visibleOps(access: Access, reader: Reader, caller: Caller): Promise<ActiveOp[]> {
+  const found: ActiveOp[] = [];
+  for (const row of await listOps(reader, {})) {
+    if (row.disabled || row.active === null) continue;
+    const op = await access.activeOp(reader, row.namespace, row.name);
+    if (op !== undefined && access.may(caller, "list", { kind: "op", op: op.row, namespace: op.namespace }))
+      found.push(op);
+  }
+  return found;
+}
+
+/**
+ * The Op that `typed` names: in full, or short where that is unambiguous among what this person may see here. An Op named in
+ * full is returned whether or not the person may run it: the authorizer refuses, with a reason and an event.
+ */
+export async function findOp(
+  access: Access,
+  reader: Reader,
+  caller: Caller,
+  typed: string,
+  action: "run" | "show" | "read_log" = "run",
+): Promise<ActiveOp> {
+  const { namespace, name } = parseOpRef(typed);
+  if (namespace !== null) {
+    const op = await access.activeOp(reader, namespace, name);
+    return op ?? access.missingOp(caller, action, namespace, name);
+  }
+  const matches = (await visibleOps(access, reader, caller)).filter((op) => op.version.name === name);
+  if (matches.length === 1) return matches[0]!;
+  if (matches.length === 0) {
+    await refuseHidden(access, reader, caller, name);
+    throw new SallyportError(
+      "not_found",
+      `No Op named ${name} may be run by you here. See what may: /ops list`,
+    );
+  }
+  const names = matches.map((op) => op.row.name).join(", ");
+  throw new SallyportError("input_invalid", `${name} is ambiguous here; write one of: ${names}`);
+}
+
+/** Somebody who names an Op that they may not see is refused as surely as by its full name: the log has it, the answer does not tell. */
+async function refuseHidden(access: Access, reader: Reader, caller: Caller, name: string): Promise<void> {
+  for (const row of await listOps(reader, {})) {
+    if (row.name !== name || row.disabled || row.active === null) continue;
+    const op = await access.activeOp(reader, row.namespace, row.name);
+    if (op === undefined) continue;
+    const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
+    const decision = access.decide(caller, "list", resource);
+    if (!decision.allow) return access.refused(caller, "list", resource, decision);
+  }
+  return access.hidden(caller, "list", `op ${name}`);
+}

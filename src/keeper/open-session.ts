@@ -1,0 +1,183 @@
+import type { Logger } from "pino";
+import type { Authorizer } from "../core/authorizer.ts";
+import { argTypesOf } from "../core/authorizer.ts";
+import { manifestFromJson } from "../core/manifest.ts";
+import { listIdentities } from "../store/identities.ts";
+import { activeOps } from "../store/ops.ts";
+import { owe } from "../store/outbox.ts";
+import { getSetting, getText, SETTINGS } from "../store/settings.ts";
+import type { Store } from "../store/store.ts";
+import type { MessageOf } from "../wire/messages.ts";
+import { Access } from "./access.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import { runDocument } from "./documents.ts";
+import { keepHouse } from "./housekeeping.ts";
+import { joinGateway, joinNotary, joinRunner } from "./join-peers.ts";
+import { checkNotary } from "./log-key.ts";
+import { NotaryClient } from "./notary.ts";
+import { Outbox } from "./outbox.ts";
+import type { Peers } from "./peers.ts";
+import { Runs } from "./runs.ts";
+import { type Session, sessionStatus } from "./session.ts";
+import { dispatchSlack } from "./slack-commands.ts";
+import { SlackDesk } from "./slack-desk.ts";
+
+type Options = {
+  store: Store;
+  peers: Peers;
+  authorizer: Authorizer;
+  /** The keeper's half of the notary's key-wrapping key; the caller wipes it. */
+  half: Buffer;
+  logDir: string;
+  openedBy: string;
+  emit: (entry: Buffer, seq: number) => void;
+  log: Logger;
+};
+
+const HEARTBEAT_MS = 300_000;
+
+/** Builds what is there only while unlocked, in order: log and notary, then what a crash left, then Slack. */
+export async function openSession(o: Options): Promise<Session> {
+  const { store, peers, log } = o;
+  const failed = (error: unknown) => log.error({ err: error }, "keeper");
+  const notary = new NotaryClient(peers);
+  peers.on("notary", { message: (message) => notary.receive(message), left: () => notary.lost() });
+  const origin = (await getText(store.read, SETTINGS.origin)) ?? "sallyport";
+  const access = new Access({ store, authorizer: o.authorizer, now: Date.now });
+  const runs = new Runs({ store, access, peers, failed });
+  const outbox = new Outbox({ store, peers, failed });
+  await refreshArgTypes(o.authorizer, store);
+  const half = Buffer.from(o.half);
+  const ask = async () => {
+    const opened = await notary.open(origin, half);
+    const { vkeys, fork } = await checkNotary(store, opened);
+    if (fork !== null) runs.halt(`The notary holds another history than this database: ${fork}`);
+    return { vkeys, fork, size: opened.size };
+  };
+  const first = await ask();
+  const reopen = async () => {
+    const { vkeys, fork, size } = await ask();
+    session.vkeys = vkeys;
+    return fork === null ? size : null;
+  };
+  let slack: MessageOf<"slack.state"> | undefined;
+  const session: Session = {
+    store,
+    access,
+    peers,
+    runs,
+    outbox,
+    notary,
+    now: Date.now,
+    openedAt: Date.now(),
+    openedBy: o.openedBy,
+    origin,
+    vkeys: first.vkeys,
+    slack: () => slack,
+    team: async () => (slack === undefined ? null : { enterprise: slack.enterprise, team: slack.team }),
+    connectSlack: () => {
+      // What was reported under the tokens before says nothing about these.
+      slack = undefined;
+      return connectSlack(store, peers);
+    },
+    status: () => sessionStatus({ runs, store }),
+    end: () => {
+      clearInterval(heartbeat);
+      stopHousekeeping();
+      silence();
+      session.desk.stop();
+      outbox.stop();
+    },
+    desk: new SlackDesk({ store, peers, failed, dispatch: (request) => dispatchSlack(session, request) }),
+    checkpoints: new Checkpoints({
+      store,
+      notary,
+      dir: o.logDir,
+      from: first.size,
+      signed: (signed) => log.info({ size: signed.size, checkpoint: signed.note }, "checkpoint"),
+      reopen,
+      refused: (refusal) => void haltRuns(store, runs, refusal.detail).catch(failed),
+      failed,
+    }),
+  };
+  const silence = store.log.onAppend((from, to) => {
+    void store.log
+      .entries(from, to)
+      .then((entries) => {
+        for (const [i, entry] of entries.entries()) o.emit(entry, from + i);
+      })
+      .catch(failed);
+  });
+  const heartbeat = setInterval(() => {
+    store
+      .mutate((tx) => {
+        tx.log({ type: "log.heartbeat", outcome: "success", actor: { kind: "system" } });
+      })
+      .catch(failed);
+  }, HEARTBEAT_MS);
+  heartbeat.unref();
+  const stopHousekeeping = keepHouse(store, failed);
+  joinRunner(session, failed);
+  joinNotary(session, reopen, failed);
+  joinGateway(session, failed, (state) => {
+    slack = state;
+  });
+  try {
+    if (first.fork === null) session.checkpoints.start();
+    await recover(session);
+    if (peers.selfTest !== undefined) runs.receive(peers.selfTest, []);
+    session.desk.start();
+    await session.connectSlack();
+    return session;
+  } catch (error) {
+    session.end();
+    session.checkpoints.abandon();
+    throw error;
+  }
+}
+
+/** Types of the arguments of all active Ops, so that policies on `context.args` are validated against them. */
+export async function refreshArgTypes(authorizer: Authorizer, store: Store): Promise<void> {
+  const manifests = (await activeOps(store.read)).map((version) => manifestFromJson(version.manifest));
+  authorizer.replace({ argTypes: argTypesOf(manifests) });
+}
+
+async function haltRuns(store: Store, runs: Runs, reason: string): Promise<void> {
+  runs.halt(`The notary refused to sign the log: ${reason}`);
+  await store.mutate((tx) => {
+    tx.log({ type: "notary.refused", outcome: "failure", actor: { kind: "system" }, reason });
+  });
+}
+
+async function recover(session: Session): Promise<void> {
+  await session.outbox.recover();
+  await session.runs.recover(async (tx, row) => {
+    const version = await session.access.activeOp(tx, row.namespace, row.op);
+    if (version === undefined) return;
+    // Only the person may see what was private; a message to a user's id goes to that person's direct messages.
+    const isPrivate = version.manifest.reply === "private";
+    const channel = isPrivate ? (await listIdentities(tx, row.requester))[0]?.user : row.channel;
+    if (row.source !== "slack" || channel === undefined || channel === null) return;
+    const shown = runDocument({ row, manifest: version.manifest, requester: "" }, { chunks: [], bytes: 0 });
+    await owe(tx, {
+      nonce: `${row.id}:lost`,
+      kind: "post",
+      channel,
+      run: row.id,
+      ...(isPrivate || row.requestId === null ? {} : { target: row.requestId }),
+      doc: JSON.stringify(shown.document),
+      ...(row.thread === null || isPrivate ? {} : { thread: row.thread }),
+    });
+  });
+  await session.desk.recover();
+}
+
+async function connectSlack(store: Store, peers: Peers): Promise<boolean> {
+  const app = await getSetting(store.read, SETTINGS.slackApp);
+  const bot = await getSetting(store.read, SETTINGS.slackBot);
+  if (app === undefined || bot === undefined) return false;
+  const sent = peers.send("gateway", { type: "gateway.connect" }, [app, bot]);
+  app.fill(0);
+  bot.fill(0);
+  return sent;
+}

@@ -1,0 +1,99 @@
+import type { Duplex } from "node:stream";
+import { Connection } from "../wire/connection.ts";
+import type { Message, MessageOf, MessageType } from "../wire/messages.ts";
+import type { Role, SealState } from "../wire/table.ts";
+
+export type PeerRole = Exclude<Role, "keeper" | "ctl">;
+type Handler = (message: Message, parts: Buffer[]) => void;
+
+/** The one connection of each peer role, and who wants its messages. A newer connection of a role replaces the older. */
+export class Peers {
+  readonly #connections = new Map<PeerRole, Connection>();
+  readonly #handlers = new Map<PeerRole, Handler>();
+  readonly #joined = new Map<PeerRole, () => void>();
+  readonly #left = new Map<PeerRole, () => void>();
+  readonly #landlock = new Map<Role, string>();
+  #selfTest: MessageOf<"runner.ready"> | undefined;
+  readonly #state: () => SealState;
+  readonly #violated: (role: Role, what: string) => void;
+
+  readonly #failed: (role: Role, error: unknown) => void;
+
+  constructor(o: {
+    state: () => SealState;
+    violated: (role: Role, what: string) => void;
+    /** A handler threw; the connection is ended. */
+    failed: (role: Role, error: unknown) => void;
+    landlock: string;
+  }) {
+    this.#failed = o.failed;
+    this.#landlock.set("keeper", o.landlock);
+    this.#state = o.state;
+    this.#violated = o.violated;
+  }
+
+  attach(role: PeerRole, stream: Duplex): void {
+    this.#connections.get(role)?.close();
+    this.#landlock.delete(role);
+    const connection: Connection = new Connection({
+      stream,
+      self: "keeper",
+      peer: role,
+      state: this.#state,
+      onMessage: (message, parts) => {
+        if (message.type === "runner.ready") this.#selfTest = message;
+        if (message.type === "role.hello") {
+          this.#landlock.set(role, message.landlock);
+          this.#joined.get(role)?.();
+        } else this.#handlers.get(role)?.(message, parts);
+      },
+      onViolation: (what) => this.#violated(role, what),
+      onFailure: (error) => this.#failed(role, error),
+      onClose: () => {
+        if (this.#connections.get(role) !== connection) return;
+        this.#connections.delete(role);
+        this.#landlock.delete(role);
+        if (role === "runner") this.#selfTest = undefined;
+        this.#left.get(role)?.();
+      },
+    });
+    this.#connections.set(role, connection);
+  }
+
+  /** What the runner that is connected now reported at its start, which may have been while sealed. */
+  get selfTest(): MessageOf<"runner.ready"> | undefined {
+    return this.#selfTest;
+  }
+
+  /** What a role said of its Landlock: `abi=N`, `refused=ERRNO`, `absent`; null until its hello. */
+  landlock(role: Exclude<Role, "ctl">): string | null {
+    return this.#landlock.get(role) ?? null;
+  }
+
+  has(role: PeerRole): boolean {
+    return this.#connections.has(role);
+  }
+
+  /** False when the role is not connected. */
+  send<T extends MessageType>(role: PeerRole, message: MessageOf<T>, parts?: readonly Uint8Array[]): boolean {
+    const connection = this.#connections.get(role);
+    connection?.send(message, parts);
+    return connection !== undefined;
+  }
+
+  /** One handler a role and occasion: the session that is open now. */
+  on(role: PeerRole, o: { message?: Handler; joined?: () => void; left?: () => void }): void {
+    set(this.#handlers, role, o.message);
+    set(this.#joined, role, o.joined);
+    set(this.#left, role, o.left);
+  }
+
+  closeAll(): void {
+    for (const connection of [...this.#connections.values()]) connection.close();
+  }
+}
+
+function set<V>(map: Map<PeerRole, V>, role: PeerRole, value: V | undefined): void {
+  if (value === undefined) map.delete(role);
+  else map.set(role, value);
+}

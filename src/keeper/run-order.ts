@@ -1,0 +1,62 @@
+import { type Args, toArgv, toEnv, toInputJson } from "../core/args.ts";
+import { canonicalJson } from "../core/canonical.ts";
+import { SallyportError } from "../core/errors.ts";
+import type { Manifest } from "../core/manifest.ts";
+import type { MessageOf } from "../wire/messages.ts";
+
+/** All arguments of a run together, in bytes of JSON: they travel thrice (argv, environment, input.json) in one header. */
+const ARGS_BYTES = 32 * 1024;
+
+/** Throws `input_invalid` before anything is recorded. */
+export function checkArgsSize(args: Args): void {
+  const bytes = Buffer.byteLength(canonicalJson(args));
+  if (bytes <= ARGS_BYTES) return;
+  throw new SallyportError(
+    "input_invalid",
+    `The arguments take ${bytes} bytes together; at most ${ARGS_BYTES} are taken.`,
+  );
+}
+
+const PROFILES: readonly string[] = ["default", "strict", "network"];
+
+/** What the manifest asks for that this version can't give; an Op never runs with less confinement or more silence than it says. */
+export function ungrantable(manifest: Manifest): string[] {
+  const { confirm, approval, secrets, resources, network, seccomp } = manifest;
+  const asked: string[] = [];
+  if (confirm !== "none") asked.push(`confirmation by ${confirm}`);
+  if (approval !== null) asked.push("approval by others");
+  if (secrets.length > 0) asked.push("secrets");
+  if (resources.length > 0) asked.push("resources of the host");
+  if (network.length > 0) asked.push("the network");
+  if (!PROFILES.includes(seccomp)) asked.push(`the system call profile ${seccomp}`);
+  return asked;
+}
+
+/** Throws `unsupported`, before anything is recorded as requested. */
+export function refuseUngrantable(manifest: Manifest): void {
+  const asked = ungrantable(manifest);
+  if (asked.length > 0)
+    throw new SallyportError("unsupported", `${manifest.op} asks for ${asked.join(", ")}.`);
+}
+
+/** The order to the runner: its content, inputs and limits, and nothing else. */
+export function orderOf(run: string, manifest: Manifest, digest: string, args: Args): MessageOf<"run.order"> {
+  return {
+    type: "run.order",
+    run,
+    op: manifest.op,
+    digest,
+    argv: toArgv(manifest, args),
+    env: toEnv(manifest, args),
+    input: toInputJson(manifest, args),
+    limits: manifest.limits,
+    seccomp: profileOf(manifest),
+    network: manifest.network.map((n) => `${n.scheme}://${n.host}:${n.port}`),
+    secrets: [],
+  };
+}
+
+function profileOf({ seccomp }: Manifest): "default" | "strict" | "network" {
+  if (seccomp === "default" || seccomp === "strict" || seccomp === "network") return seccomp;
+  throw new SallyportError("unsupported", `The system call profile ${seccomp}.`);
+}

@@ -1,0 +1,172 @@
+import type { Args } from "../core/args.ts";
+import { canonicalJson } from "../core/canonical.ts";
+import { SallyportError } from "../core/errors.ts";
+import type { RunState } from "../core/run.ts";
+import { createRun, moveRun, type RunRow } from "../store/runs.ts";
+import type { Store } from "../store/store.ts";
+import type { Tx } from "../store/tx.ts";
+import type { MessageOf } from "../wire/messages.ts";
+import type { ActiveOp } from "./access.ts";
+import type { Caller } from "./callers.ts";
+import type { RunOutput } from "./run-output.ts";
+import type { Live } from "./run-types.ts";
+
+const RETRY_MS = 1000;
+
+/** The transactions of a run: each change of state together with its log entry. */
+export type Finished = MessageOf<"run.finished">;
+export type Ending = { state: RunState; reason: string | null };
+
+/** The intent, durable before anything happens. The run is `queued` afterwards. */
+export async function recordRequest(
+  tx: Tx,
+  o: {
+    id: string;
+    caller: Caller;
+    op: ActiveOp;
+    args: Args;
+    policies: readonly string[];
+    thread?: string;
+    requestId?: string;
+  },
+): Promise<RunRow> {
+  const { id, caller, op } = o;
+  await createRun(tx, {
+    id,
+    namespace: op.version.namespace,
+    op: op.version.name,
+    version: op.version.number,
+    digest: op.version.digest,
+    args: canonicalJson(o.args),
+    requester: caller.id,
+    source: caller.source,
+    policy: o.policies.join(","),
+    ...(caller.channel === null ? {} : { channel: caller.channel.id }),
+    ...(o.thread === undefined ? {} : { thread: o.thread }),
+    ...(o.requestId === undefined ? {} : { requestId: o.requestId }),
+  });
+  tx.log({
+    type: "run.requested",
+    outcome: "success",
+    actor: caller.actor,
+    run: id,
+    op: op.row.name,
+    namespace: op.namespace.name,
+    policy: o.policies.join(","),
+    data: {
+      source: caller.source,
+      channel: caller.channel?.id ?? null,
+      version: op.version.number,
+      digest: op.version.digest,
+      args: Object.keys(o.args).length,
+      request: o.requestId ?? null,
+    },
+  });
+  return moveRun(tx, id, { from: "requested", to: "queued" });
+}
+
+/** Before the order leaves for the runner. */
+export async function recordStart(tx: Tx, id: string): Promise<RunRow> {
+  const row = await moveRun(tx, id, { from: "queued", to: "running" });
+  tx.log({
+    type: "run.started",
+    outcome: "success",
+    actor: { kind: "user", id: row.requester, name: "" },
+    run: row.id,
+    op: `${row.namespace}/${row.op}`,
+    namespace: row.namespace,
+    data: { digest: row.digest, version: row.version },
+  });
+  return row;
+}
+
+/** The outcome. `result` is absent where the runner can't tell any more; `output` is then what came until then. */
+export async function recordEnd(
+  tx: Tx,
+  o: { row: RunRow; ending: Ending; output?: RunOutput; result?: Finished },
+): Promise<RunRow> {
+  const { row, ending, result } = o;
+  await o.output?.save(tx);
+  const durationMs = result === undefined ? null : Math.round(result.durationMs);
+  const ended = await moveRun(tx, row.id, {
+    from: row.state,
+    to: ending.state,
+    set: {
+      reason: ending.reason,
+      exit: result?.exit ?? null,
+      signal: result?.signal ?? null,
+      durationMs,
+      usage: result === undefined ? null : usageOf(result),
+    },
+  });
+  tx.log({
+    type: "run.finished",
+    outcome: ending.state === "succeeded" ? "success" : ending.state === "lost" ? "unknown" : "failure",
+    actor: { kind: "user", id: row.requester, name: "" },
+    run: row.id,
+    op: `${row.namespace}/${row.op}`,
+    namespace: row.namespace,
+    ...(ending.reason === null ? {} : { reason: ending.reason }),
+    data: {
+      state: ending.state,
+      exit: result?.exit ?? null,
+      signal: result?.signal ?? null,
+      durationMs,
+      cpuMs: result === undefined ? null : Math.round(result.cpuMs),
+      peakMemoryBytes: result?.peakMemoryBytes ?? null,
+      outputBytes: result?.outputBytes ?? o.output?.shown.bytes ?? 0,
+      truncated: result?.truncated ?? null,
+      denied: result?.denied.map((d) => `${d.call}:${d.count}`).join(",") ?? null,
+    },
+  });
+  return ended;
+}
+
+export function endingOf(m: Finished): Ending {
+  if (m.outcome === "exited") return { state: m.exit === 0 ? "succeeded" : "failed", reason: m.detail };
+  if (m.outcome === "signaled")
+    return { state: "failed", reason: m.detail ?? `Ended by ${m.signal ?? "a signal"}.` };
+  if (m.outcome === "timed_out") return { state: "timed_out", reason: "Its time limit was over." };
+  if (m.outcome === "canceled") return { state: "canceled", reason: m.detail };
+  return {
+    state: "failed",
+    reason: `The sandbox could not be set up (${m.detail ?? "no detail"}); the Op was not started.`,
+  };
+}
+
+function usageOf({ cpuMs, peakMemoryBytes, outputBytes, truncated, denied }: Finished): string {
+  return canonicalJson({ cpuMs, peakMemoryBytes, outputBytes, truncated, denied });
+}
+
+/** A full disk must not swallow an outcome: the run stays live until its end can be recorded. */
+export async function recordEndSurely(
+  store: Store,
+  live: Live,
+  ending: Ending,
+  failed: (error: unknown) => void,
+  result?: Finished,
+): Promise<RunRow> {
+  const { view } = live;
+  let output: RunOutput | undefined = live.output;
+  for (;;) {
+    try {
+      return await store.mutate(async (tx) => {
+        const row = await recordEnd(tx, {
+          row: view.row,
+          ending,
+          ...(output === undefined ? {} : { output }),
+          ...(result === undefined ? {} : { result }),
+        });
+        await live.listener.recording?.(tx, { ...view, row }, live.output.shown);
+        return row;
+      });
+    } catch (error) {
+      failed(error);
+      const isFull = error instanceof SallyportError && error.code === "log_unwritable";
+      if (isFull) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      else if (output === undefined) throw error;
+      // Better an outcome without its output than none.
+      else output = undefined;
+    }
+  }
+}

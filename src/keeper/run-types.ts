@@ -1,0 +1,47 @@
+import type { Args } from "../core/args.ts";
+import type { Manifest } from "../core/manifest.ts";
+import type { RunRow } from "../store/runs.ts";
+import type { Tx } from "../store/tx.ts";
+import type { ActiveOp } from "./access.ts";
+import type { Caller } from "./callers.ts";
+import type { RunOutput, Shown } from "./run-output.ts";
+
+export type RunView = { row: RunRow; manifest: Manifest; requester: string };
+
+/** Told of what happens to one run; `recording` adds to the outcome's transaction, `ended` speaks after it is durable. */
+export type RunListener = {
+  started?(view: RunView): void;
+  output?(stream: "stdout" | "stderr", bytes: Buffer): void;
+  progress?(text: string, percent: number | null): void;
+  recording?(tx: Tx, view: RunView, output: Shown): Promise<void>;
+  ended?(view: RunView): void;
+};
+
+/** One run between its request and its recorded outcome. */
+export type Live = {
+  view: RunView;
+  op: ActiveOp;
+  caller: Caller;
+  args: Args;
+  listener: RunListener;
+  output: RunOutput;
+  denied: Set<string>;
+  /** Whether it holds a slot. */
+  started: boolean;
+  ending: boolean;
+  /** Canceled between the record of its start and the order. */
+  cancelWanted: boolean;
+};
+
+export type RunRequest = {
+  caller: Caller;
+  /** As typed: "web/restart" or "restart". */
+  op: string;
+  /** The rest of the command, as typed in Slack, or the tokens of a command line. */
+  args: string | string[];
+  thread?: string;
+  requestId?: string;
+  listener: RunListener;
+  /** Joins the transaction that makes the intent durable. */
+  recording?: (tx: Tx, run: string) => Promise<void>;
+};

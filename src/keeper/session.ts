@@ -1,0 +1,78 @@
+import type { SlackIdentity } from "../core/identity.ts";
+import { latestCheckpoint } from "../store/checkpoints.ts";
+import { getText, SETTINGS } from "../store/settings.ts";
+import type { Store } from "../store/store.ts";
+import type { MessageOf } from "../wire/messages.ts";
+import type { Access } from "./access.ts";
+import type { Checkpoints } from "./checkpoints.ts";
+import type { NotaryClient } from "./notary.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Peers } from "./peers.ts";
+import type { Runs } from "./runs.ts";
+import type { SlackDesk } from "./slack-desk.ts";
+
+/** Everything that exists only while the appliance is unlocked. */
+export type Session = {
+  store: Store;
+  access: Access;
+  peers: Peers;
+  runs: Runs;
+  outbox: Outbox;
+  desk: SlackDesk;
+  notary: NotaryClient;
+  checkpoints: Checkpoints;
+  now: () => number;
+  openedAt: number;
+  openedBy: string;
+  origin: string;
+  /** Verifier keys of the notary, the current one first. */
+  vkeys: readonly string[];
+  /** What the gateway reported last. */
+  slack: () => MessageOf<"slack.state"> | undefined;
+  /** The workspace that the tokens belong to, as auth.test told; null before the first connection. */
+  team: () => Promise<(Pick<SlackIdentity, "enterprise"> & { team: string | null }) | null>;
+  /** Sends the tokens to the gateway, where both are there. */
+  connectSlack: () => Promise<boolean>;
+  status: () => SessionStatus;
+  /** Ends its timers and listeners. */
+  end: () => void;
+};
+
+export type SessionStatus = {
+  running: number;
+  halted: string | null;
+  sandbox: string;
+  logSize: number;
+  writable: boolean;
+  problem: string | null;
+};
+
+export function sessionStatus(session: Pick<Session, "runs" | "store">): SessionStatus {
+  const { writable, problem, logSize } = session.store.status();
+  const test = session.runs.selfTest;
+  const failed = test?.checks.filter((check) => !check.ok).map((check) => check.name) ?? [];
+  return {
+    running: session.runs.running,
+    halted: session.runs.halted ?? null,
+    sandbox:
+      test === undefined
+        ? "not tested yet"
+        : test.ok
+          ? `tested, limits by cgroup ${test.cgroup}`
+          : `failed: ${failed.join(", ")}`,
+    logSize,
+    writable,
+    problem,
+  };
+}
+
+/** Size and time of the last checkpoint, and the workspace, for `status`. */
+export async function storedStatus(
+  store: Store,
+): Promise<{ checkpoint: number | null; team: string | null }> {
+  const checkpoint = await latestCheckpoint(store.read);
+  return {
+    checkpoint: checkpoint?.size ?? null,
+    team: (await getText(store.read, SETTINGS.slackTeam)) ?? null,
+  };
+}

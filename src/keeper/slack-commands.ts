@@ -1,0 +1,307 @@
+import { SallyportError } from "../core/errors.ts";
+import { channelKindOf } from "../core/identity.ts";
+import { finishReceipt } from "../store/receipts.ts";
+import { getRun, readOutput } from "../store/runs.ts";
+import { getUser } from "../store/users.ts";
+import type { Document } from "../wire/document.ts";
+import type { MessageOf } from "../wire/messages.ts";
+import { type Caller, slackActor, slackCaller } from "./callers.ts";
+import { opDocument, runDocument, say } from "./documents.ts";
+import { findOp, visibleOps } from "./find-op.ts";
+import { LINK_MINUTES, requestLink } from "./linking.ts";
+import { runLog } from "./log-view.ts";
+import { Presenter } from "./presenter.ts";
+import type { Session } from "./session.ts";
+import type { Answer } from "./slack-desk.ts";
+
+type Request = MessageOf<"slack.request">;
+
+const HELP: readonly (readonly [string, string])[] = [
+  ["/ops list", "the Ops that you may run here"],
+  ["/ops run OP [--INPUT VALUE ...]", "run one"],
+  ["/ops show OP or RUN", "what an Op takes, or how a run went"],
+  ["/ops log [OP]", "who ran what"],
+  ["/ops cancel RUN", "end a run"],
+  ["/ops whoami", "who sallyport takes you for"],
+  ["/ops link", "link this Slack account to a user of the appliance"],
+  ["/ops status", "how the appliance is"],
+];
+
+/** Every surface of Slack ends here: a slash command, a mention with the same words, a button, a modal, the Home tab. */
+export async function dispatchSlack(session: Session, request: Request): Promise<Answer> {
+  const words = wordsOf(request);
+  if (words === null) return { outcome: "ignored", document: null };
+  const { verb, rest } = words;
+  const team = await session.team();
+  if (team !== null && team.team !== null && request.identity.team !== team.team)
+    return refuseForeign(session, request);
+  let caller: Caller;
+  try {
+    caller = await slackCaller(session.store.read, request.identity, {
+      standing: request.standing ?? "unknown",
+      channel: request.channel === null ? null : { id: request.channel.id, kind: kindOf(request) },
+    });
+  } catch (error) {
+    if (!(error instanceof SallyportError)) throw error;
+    if (error.code === "not_linked") {
+      if (verb === "link") return answerLink(session, request);
+      if (verb === "help" || verb === "whoami") return answerUnlinked(session, request, verb);
+    }
+    await logUnknown(session, request, verb, error);
+    return { outcome: error.code, document: say(error.message) };
+  }
+  // Where nothing is demanded of one thing, who is not served at all must hear that too: everybody served may ask for help.
+  switch (verb) {
+    case "link":
+      return done(
+        "linked already",
+        await guarded(session, caller, "request_link", () => linkedDocument(caller)),
+      );
+    case "help":
+      return done("help", await guarded(session, caller, "help", () => helpDocument()));
+    case "whoami":
+      return done("whoami", await guarded(session, caller, "whoami", () => whoamiDocument(caller, request)));
+    case "status":
+      return done("status", await guarded(session, caller, "status", () => statusDocument(session)));
+    case "list":
+      await session.access.demand(caller, "help", { kind: "appliance" });
+      return done("list", await listDocument(session, caller));
+    case "show":
+      return show(session, caller, rest);
+    case "log":
+      if (rest === "") await session.access.demand(caller, "help", { kind: "appliance" });
+      return done("log", await runLog(session, caller, rest));
+    case "run":
+      return run(session, caller, request, rest);
+    case "cancel":
+      await session.runs.cancel(caller, need(rest, "Which run? Write: /ops cancel RUN"));
+      return done("canceled", say(`${rest} is being canceled.`));
+    default:
+      await session.access.demand(caller, "help", { kind: "appliance" });
+      return done(
+        "unknown",
+        say(`There is no command "${verb.slice(0, 40)}". Write /ops help to see what there is.`),
+      );
+  }
+}
+
+function wordsOf(request: Request): { verb: string; rest: string } | null {
+  if (request.surface === "home" || request.surface === "modal") return null;
+  if (request.surface === "button") {
+    const { action } = request;
+    return action === null ? null : { verb: action.id, rest: action.value };
+  }
+  const text = request.text.trim();
+  const [verb = ""] = text.split(/\s+/, 1);
+  return { verb: verb === "" ? "help" : verb.toLowerCase(), rest: text.slice(verb.length).trim() };
+}
+
+function kindOf(request: Request): "channel" | "dm" | "group" {
+  const kind = request.channel?.kind;
+  if (kind === "im") return "dm";
+  if (kind === "mpim") return "group";
+  return kind === "unknown" ? channelKindOf(request.channel?.id ?? "") : "channel";
+}
+
+function done(outcome: string, document: Document, parts?: Buffer[]): Answer {
+  return { outcome, document, ...(parts === undefined ? {} : { parts }) };
+}
+
+function need(rest: string, what: string): string {
+  if (rest === "") throw new SallyportError("usage", what);
+  return rest;
+}
+
+async function refuseForeign(session: Session, request: Request): Promise<Answer> {
+  const error = new SallyportError("foreign_identity");
+  await logUnknown(session, request, "any", error);
+  return { outcome: error.code, document: say(error.message) };
+}
+
+async function logUnknown(
+  session: Session,
+  request: Request,
+  verb: string,
+  error: SallyportError,
+  policy: string = error.code,
+): Promise<void> {
+  await session.store.mutate((tx) => {
+    tx.log({
+      type: "authn.denied",
+      outcome: "denied",
+      actor: slackActor(request.identity),
+      reason: error.code,
+      policy,
+      data: { surface: request.surface, command: verb.slice(0, 40), channel: request.channel?.id ?? null },
+    });
+  });
+}
+
+/** What somebody without a user may ask; the same authorizer decides. Null: allowed. */
+async function refusedUnlinked(
+  session: Session,
+  request: Request,
+  action: "help" | "whoami" | "request_link",
+): Promise<Answer | null> {
+  const decision = session.access.authorizer.authorize({
+    principal: { kind: "unlinked", identity: request.identity },
+    action,
+    resource: { kind: "appliance" },
+    context: { source: "slack", standing: request.standing ?? "unknown", channel: null, time: session.now() },
+  });
+  if (decision.allow) return null;
+  const policy = decision.policies.join(",");
+  const error = new SallyportError("denied", `${decision.reason} (policy ${policy})`);
+  await logUnknown(session, request, action, error, policy);
+  return { outcome: "denied", document: say(error.message) };
+}
+
+async function answerUnlinked(session: Session, request: Request, verb: "help" | "whoami"): Promise<Answer> {
+  const refused = await refusedUnlinked(session, request, verb);
+  if (refused !== null) return refused;
+  const { team, user } = request.identity;
+  const howTo = say(
+    "This Slack account is not linked to a user of this appliance. Type /ops link and follow what it says.",
+    {
+      kind: "fields",
+      rows: [
+        ["Workspace", team],
+        ["Member ID", user],
+      ],
+    },
+  );
+  if (verb === "whoami") return done(verb, howTo);
+  const help = helpDocument();
+  return done(verb, { summary: help.summary, blocks: [...help.blocks, ...howTo.blocks] });
+}
+
+async function answerLink(session: Session, request: Request): Promise<Answer> {
+  const refused = await refusedUnlinked(session, request, "request_link");
+  if (refused !== null) return refused;
+  const code = await requestLink(session.store, request.identity, session.now());
+  return done(
+    "link code given",
+    say(
+      `Your code is ${code}. It is valid ${LINK_MINUTES} minutes, once. On the host, you or an admin confirm it:`,
+      { kind: "code", text: `sallyport link ${code}` },
+      {
+        kind: "note",
+        text: `There the appliance shows workspace ${request.identity.team} and member ID ${request.identity.user}: compare it with your own (profile, "Copy member ID").`,
+      },
+    ),
+  );
+}
+
+function linkedDocument(caller: Caller): Document {
+  return say(`This Slack account is linked to ${caller.principal.name} already.`);
+}
+
+async function guarded(
+  session: Session,
+  caller: Caller,
+  action: "help" | "whoami" | "status" | "request_link",
+  make: () => Document,
+): Promise<Document> {
+  await session.access.demand(caller, action, { kind: "appliance" });
+  return make();
+}
+
+function helpDocument(): Document {
+  return say("sallyport runs your team's Ops on its own host.", {
+    kind: "list",
+    items: HELP.map(([title, detail]) => ({ title, detail })),
+  });
+}
+
+function whoamiDocument(caller: Caller, request: Request): Document {
+  const { principal } = caller;
+  const roles = [
+    ...principal.roles.map((r) => `${r.role} of ${r.namespace === "*" ? "everything" : r.namespace}`),
+    ...principal.groups.flatMap((g) =>
+      g.roles.map(
+        (r) => `${r.role} of ${r.namespace === "*" ? "everything" : r.namespace} (by group ${g.name})`,
+      ),
+    ),
+  ];
+  return say(`You are ${principal.name}.`, {
+    kind: "fields",
+    rows: [
+      ["Workspace", request.identity.team],
+      ["Member ID", request.identity.user],
+      ["Roles", roles.length === 0 ? "none" : roles.join(", ").slice(0, 1500)],
+    ],
+  });
+}
+
+function statusDocument(session: Session): Document {
+  const status = session.status();
+  const rows: [string, string][] = [
+    ["State", "unlocked"],
+    ["Runs under way", String(status.running)],
+    ["Sandbox", status.sandbox],
+    ["Log entries", String(status.logSize)],
+  ];
+  return say("sallyport is up.", { kind: "fields", rows });
+}
+
+async function listDocument(session: Session, caller: Caller): Promise<Document> {
+  const ops = await visibleOps(session.access, session.store.read, caller);
+  if (ops.length === 0) return say("There is no Op that you may run here.");
+  const items = ops
+    .slice(0, 60)
+    .map((op) => ({ title: op.row.name, detail: op.manifest.summary.slice(0, 1500) }));
+  return say(`${ops.length === 1 ? "One Op" : `${ops.length} Ops`} that you may run here:`, {
+    kind: "list",
+    items,
+  });
+}
+
+async function show(session: Session, caller: Caller, rest: string): Promise<Answer> {
+  const what = need(rest, "Which? Write: /ops show OP, or /ops show RUN");
+  const row = what.startsWith("r-") ? await getRun(session.store.read, what) : undefined;
+  const ref = row === undefined ? what : `${row.namespace}/${row.op}`;
+  const op = await findOp(session.access, session.store.read, caller, ref, "show");
+  if (row === undefined) {
+    await session.access.demand(caller, "show", { kind: "op", op: op.row, namespace: op.namespace });
+    return done("show", opDocument(op.manifest, op.version.number, op.version.digest));
+  }
+  const requester = (await getUser(session.store.read, row.requester))?.name ?? "";
+  await session.access.demand(caller, "show", {
+    kind: "run",
+    id: row.id,
+    requester,
+    op: op.row,
+    namespace: op.namespace,
+  });
+  const output = await readOutput(session.store.read, row.id, { limitBytes: 2400 });
+  const shown = runDocument(
+    { row, manifest: op.manifest, requester },
+    { chunks: output, bytes: row.outputBytes },
+    { longOutput: `on the host: sallyport runs show ${row.id}` },
+  );
+  return done("show", shown.document, shown.parts);
+}
+
+async function run(session: Session, caller: Caller, request: Request, rest: string): Promise<Answer> {
+  const [name = ""] = need(rest, "Which Op? Write: /ops run OP, and /ops list to see them").split(/\s+/, 1);
+  const presenter = new Presenter({ outbox: session.outbox, peers: session.peers, request });
+  const view = await session.runs.request({
+    caller,
+    op: name,
+    args: rest.slice(name.length).trim(),
+    requestId: request.id,
+    ...(request.thread === null ? {} : { thread: request.thread }),
+    listener: presenter,
+    recording: async (tx, id) => {
+      await finishReceipt(tx, request.dedupe, { state: "done", outcome: id });
+    },
+  });
+  presenter.accepted(view);
+  const isPrivate = view.manifest.reply === "private" || request.channel === null;
+  return isPrivate
+    ? done(
+        view.row.id,
+        say(`${view.manifest.op} is ${view.row.state === "queued" ? "queued" : "running"}: ${view.row.id}`),
+      )
+    : { outcome: view.row.id, document: null };
+}

@@ -1,0 +1,109 @@
+import { existsSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import { VERSION } from "../host/self.ts";
+import { readSlots } from "../keys/keyring.ts";
+import type { Appliance } from "./appliance.ts";
+import { storedStatus } from "./session.ts";
+import { STATE_FILES } from "./state-dir.ts";
+
+/** What `sallyport status` tells; while sealed only what needs no key. */
+export async function applianceStatus(appliance: Appliance): Promise<unknown> {
+  const { session } = appliance;
+  const base = {
+    version: VERSION,
+    state: session === undefined ? "sealed" : "unlocked",
+    failedUnlocks: appliance.failedUnlocks,
+    lostWhileSealed: appliance.lostWhileSealed,
+    outputs: appliance.outputs,
+    roles: {
+      keeper: true,
+      gateway: appliance.peers.has("gateway"),
+      runner: appliance.peers.has("runner"),
+      notary: appliance.peers.has("notary"),
+    },
+    /** A role without Landlock is held by its seccomp filter alone: as the same account it could open what is the keeper's. */
+    landlock: {
+      keeper: appliance.peers.landlock("keeper"),
+      gateway: appliance.peers.landlock("gateway"),
+      runner: appliance.peers.landlock("runner"),
+      notary: appliance.peers.landlock("notary"),
+    },
+    /** In `serve` the roles share one account, so the kernel can't tell them apart by uid (DESIGN section 2). */
+    rolesToldApartByUid: false,
+    lockedByPerson: existsSync(join(appliance.dirs.state, "locked")),
+    slack: slackStatus(appliance),
+  };
+  if (session === undefined) return base;
+  const stored = await storedStatus(session.store);
+  return {
+    ...base,
+    unlockedBy: session.openedBy,
+    since: new Date(session.openedAt).toISOString(),
+    ...session.status(),
+    checkpoint: stored.checkpoint,
+    /** P8: without a sink outside this host, whoever rolls back state and log directory together goes unseen. */
+    sinks: [],
+    rollbackCouldGoUnseen: true,
+  };
+}
+
+export function slackStatus(appliance: Appliance): unknown {
+  const { session } = appliance;
+  if (session === undefined) return { connected: false, reason: "sealed: the gateway is not connected" };
+  const state = session.slack();
+  if (state === undefined)
+    return { connected: false, reason: "no tokens yet, or the gateway has not answered" };
+  return {
+    connected: state.connections > 0,
+    connections: state.connections,
+    team: state.team,
+    teamName: state.teamName,
+    enterprise: state.enterprise,
+    botUser: state.botUser,
+    reason: state.error,
+  };
+}
+
+type Check = { name: string; ok: boolean; detail: string };
+
+/** Each check says fine, or what to do. */
+export function doctor(appliance: Appliance): { ok: boolean; checks: Check[] } {
+  const checks: Check[] = [];
+  const add = (name: string, ok: boolean, detail: string) => checks.push({ name, ok, detail });
+  try {
+    const { slots } = readSlots(join(appliance.dirs.state, STATE_FILES.keyring));
+    add("keyring", true, `${slots.length} slots`);
+  } catch (error) {
+    add("keyring", false, error instanceof Error ? error.message : String(error));
+  }
+  const disk = statfsSync(appliance.dirs.state);
+  const free = Number(disk.bavail) * Number(disk.bsize);
+  add(
+    "disk",
+    free > 256 * 1024 * 1024,
+    `${Math.floor(free / 1024 / 1024)} MiB free in the state directory; at least 256 MiB are wanted`,
+  );
+  for (const role of ["gateway", "runner", "notary"] as const) {
+    add(
+      role,
+      appliance.peers.has(role),
+      appliance.peers.has(role) ? "connected" : "not connected: see the output of serve",
+    );
+  }
+  for (const role of ["keeper", "gateway", "runner", "notary"] as const) {
+    const landlock = appliance.peers.landlock(role);
+    if (landlock === null) continue;
+    const applied = landlock.startsWith("abi=");
+    add(
+      `${role}: Landlock`,
+      applied,
+      applied
+        ? landlock
+        : `${landlock}: only its system calls are confined, not its files; use a kernel of 5.13 or newer with landlock in /sys/kernel/security/lsm, and a container that allows it`,
+    );
+  }
+  const test = appliance.peers.selfTest;
+  if (test === undefined) add("sandbox", false, "the runner's self-test has not ended yet");
+  else for (const check of test.checks) add(`sandbox: ${check.name}`, check.ok, check.detail);
+  return { ok: checks.every((check) => check.ok), checks };
+}

@@ -1,0 +1,24 @@
+import { randomFillSync } from "node:crypto";
+
+/**
+ * Zeroed bytes for a key or passphrase. Node's pool is shared by unrelated small buffers, so a key in it could be read
+ * through another buffer's `.buffer` and outlive its own wipe; allocUnsafeSlow gives memory of its own.
+ */
+export function keyBuffer(size: number): Buffer {
+  return Buffer.allocUnsafeSlow(size).fill(0);
+}
+
+export function randomKey(size = 32): Buffer {
+  return randomFillSync(keyBuffer(size));
+}
+
+/** Copies bytes into memory of their own; the source is not wiped. */
+export function keyCopy(bytes: Uint8Array): Buffer {
+  const copy = keyBuffer(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+export function wipe(...buffers: (Uint8Array | undefined)[]): void {
+  for (const buffer of buffers) buffer?.fill(0);
+}

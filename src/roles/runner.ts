@@ -1,0 +1,147 @@
+import type { Socket } from "node:net";
+import { SallyportError } from "../core/errors.ts";
+import { makeGrant } from "../exec/grant.ts";
+import { type Launcher, openLauncher, type Run } from "../exec/launch.ts";
+import { launchFailed, type RunResult } from "../exec/result.ts";
+import type { RunHandlers } from "../exec/run.ts";
+import { selfTest } from "../exec/selftest.ts";
+import { harden } from "../host/harden.ts";
+import { confineRole, inheritedFd, inheritedSocket, roleOptions } from "../host/role.ts";
+import { VERSION } from "../host/self.ts";
+import { Connection } from "../wire/connection.ts";
+import type { Message, MessageOf } from "../wire/messages.ts";
+
+/** More at once are refused: the keeper queues, by each Op's own bound. */
+const MAX_RUNS = 32;
+/** While the keeper has so much unread from us, the pipes of Ops that write are not read. */
+const BACKLOG_BYTES = 1024 * 1024;
+
+/**
+ * The runner: takes orders from the keeper, has the launcher run them, sends back what they say and how they ended.
+ * Ends with 0 when the keeper's connection ends, with 1 when the launcher's does; either way no run is left.
+ */
+export async function main(argv: string[]): Promise<number> {
+  const limits = argv.length === 0 ? "best-effort" : roleOptions(argv, ["limits"] as const).limits;
+  const keeper = inheritedSocket("SALLYPORT_PEER_FD");
+  const launcherFd = inheritedFd("SALLYPORT_LAUNCHER_FD");
+  if (keeper === null || launcherFd === null)
+    throw new SallyportError("usage", "The runner is started by sallyport itself, through the launcher.");
+  const landlock = confineRole();
+  return new Runner(openLauncher(launcherFd), keeper, limits === "required").serve(landlock);
+}
+
+class Runner {
+  readonly #launcher: Launcher;
+  readonly #keeper: Connection;
+  readonly #runs = new Map<string, Run>();
+  readonly #over = Promise.withResolvers<number>();
+  #refusal: string | null = "The self-test has not finished yet.";
+
+  readonly #limitsRequired: boolean;
+
+  constructor(launcher: Launcher, stream: Socket, limitsRequired: boolean) {
+    this.#launcher = launcher;
+    this.#limitsRequired = limitsRequired;
+    this.#keeper = new Connection({
+      stream,
+      self: "runner",
+      peer: "keeper",
+      state: () => null,
+      onMessage: (message, parts) => this.#receive(message, parts),
+      onViolation: (what) => process.stderr.write(`runner: the keeper sent what it may not send: ${what}\n`),
+      onClose: () => this.#over.resolve(0),
+    });
+  }
+
+  async serve(landlock: string): Promise<number> {
+    void this.#launcher.ended.then((why) => {
+      process.stderr.write(`runner: the launcher has ended: ${why}\n`);
+      this.#over.resolve(1);
+    });
+    this.#keeper.send({ type: "role.hello", version: VERSION, pid: process.pid, landlock });
+    const test = await selfTest(this.#launcher);
+    const checks = test.checks.map((c) => ({ ...c }));
+    if (this.#limitsRequired) checks.push(limitsCheck(test.cgroup));
+    const ok = checks.every((c) => c.ok);
+    this.#refusal = ok ? null : refusalOf(checks);
+    this.#keeper.send({ type: "runner.ready", ok, checks, cgroup: test.cgroup });
+    const status = await this.#over.promise;
+    // Every run dies when our end of the launcher's socket closes, with this process. Closed before, the launcher would
+    // kill us as well, and our status would be lost.
+    this.#keeper.close();
+    return status;
+  }
+
+  #receive(message: Message, parts: Buffer[]): void {
+    if (message.type === "run.order") this.#order(message, parts);
+    else if (message.type === "run.cancel") this.#runs.get(message.run)?.cancel(message.reason === "lock");
+  }
+
+  #order(order: MessageOf<"run.order">, parts: Buffer[]): void {
+    const { run } = order;
+    const refused = this.#why(run);
+    if (refused !== null) {
+      this.#finish(run, launchFailed(refused));
+      return;
+    }
+    const [bundle, ...secrets] = parts;
+    let live: Run;
+    try {
+      const grant = makeGrant(order, bundle!, secrets);
+      live = this.#launcher.run(grant, this.#handlers(run));
+    } catch (error) {
+      this.#finish(
+        run,
+        launchFailed(error instanceof SallyportError ? error.detail || error.message : `${error}`),
+      );
+      return;
+    } finally {
+      for (const secret of secrets) harden().wipe(secret);
+    }
+    this.#runs.set(run, live);
+    void live.finished.then((result) => {
+      this.#runs.delete(run);
+      this.#finish(run, result);
+    });
+  }
+
+  #why(run: string): string | null {
+    if (this.#refusal !== null) return this.#refusal;
+    if (this.#runs.has(run)) return "A run of this id is live already.";
+    if (this.#runs.size >= MAX_RUNS)
+      return `${MAX_RUNS} runs are live already; try again when one has ended.`;
+    return null;
+  }
+
+  #handlers(run: string): RunHandlers {
+    const keeper = this.#keeper;
+    return {
+      onStarted: () => keeper.send({ type: "run.started", run }),
+      onOutput: (stream, bytes) => keeper.send({ type: "run.output", run, stream }, [bytes]),
+      ready: () => (keeper.backlog > BACKLOG_BYTES ? keeper.drained() : null),
+      onProgress: (text, percent) => keeper.send({ type: "run.progress", run, text, percent }),
+      onDenied: (call) => keeper.send({ type: "run.denied", run, call }),
+    };
+  }
+
+  #finish(run: string, result: RunResult): void {
+    this.#keeper.send({ type: "run.finished", run, ...result, denied: result.denied.map((d) => ({ ...d })) });
+  }
+}
+
+/** `limits: required` of sallyport.yaml. */
+function limitsCheck(cgroup: "none" | "v1" | "v2"): { name: string; ok: boolean; detail: string } {
+  const detail =
+    cgroup === "none"
+      ? "no cgroup bounds memory and processes here: delegate the controllers, or set limits: best-effort in sallyport.yaml"
+      : `by cgroup ${cgroup}`;
+  return { name: "limits", ok: cgroup !== "none", detail };
+}
+
+function refusalOf(checks: readonly { name: string; ok: boolean; detail: string }[]): string {
+  const first = checks.find((c) => !c.ok);
+  return `The sandbox's self-test failed, so no Op runs. ${first?.name ?? ""}: ${first?.detail ?? ""}`.slice(
+    0,
+    500,
+  );
+}

@@ -1,0 +1,70 @@
+import { VERSION } from "../host/self.ts";
+
+/** The parts of a log entry that a SIEM line is made of (src/audit/entry.ts has the whole). */
+export type Logged = {
+  time: string;
+  type: string;
+  outcome: string;
+  severity: number;
+  actor: Record<string, unknown>;
+  run?: string;
+  op?: string;
+  reason?: string;
+  policy?: string;
+  data?: Record<string, unknown>;
+};
+
+const ECS_VERSION = "8.17.0";
+
+/** Event category and type by the first word of our event's name (ECS field reference, event.category and event.type). */
+const KINDS: Readonly<Record<string, readonly [category: string, type: string]>> = {
+  appliance: ["configuration", "change"],
+  authn: ["authentication", "start"],
+  authz: ["api", "denied"],
+  link: ["iam", "change"],
+  user: ["iam", "user"],
+  group: ["iam", "group"],
+  role: ["process", "change"],
+  namespace: ["configuration", "change"],
+  op: ["configuration", "change"],
+  policy: ["configuration", "change"],
+  run: ["process", "info"],
+  sandbox: ["intrusion_detection", "denied"],
+  secret: ["database", "access"],
+  slack: ["session", "info"],
+  wire: ["intrusion_detection", "denied"],
+};
+
+/** One log entry as one ECS JSON line with its newline, no arrays of objects, under journald's line limit. */
+export function entryLine(entry: Uint8Array, sequence: number): string {
+  const e = JSON.parse(Buffer.from(entry).toString("utf8")) as Logged;
+  const [category, type] = KINDS[e.type.split(".")[0] ?? ""] ?? ["host", "info"];
+  const userId = userIdOf(e.actor);
+  return `${JSON.stringify({
+    "@timestamp": e.time,
+    "ecs.version": ECS_VERSION,
+    event: {
+      kind: e.outcome === "denied" ? "alert" : "event",
+      action: e.type,
+      category: [category],
+      type: [type],
+      outcome: e.outcome === "denied" ? "failure" : e.outcome,
+      severity: e.severity,
+      id: String(sequence),
+      sequence,
+      provider: "sallyport",
+      ...(e.reason === undefined ? {} : { reason: e.reason }),
+    },
+    ...(userId === null ? {} : { user: { id: userId }, related: { user: [userId] } }),
+    service: { name: "sallyport", version: VERSION },
+    ...(e.run === undefined ? {} : { process: { entity_id: e.run } }),
+    ...(e.policy === undefined ? {} : { rule: { id: e.policy } }),
+    sallyport: { op: e.op ?? null, ...e.data },
+  })}\n`;
+}
+
+function userIdOf(actor: Record<string, unknown>): string | null {
+  if (actor.kind === "user") return String(actor.id);
+  if (actor.kind === "host") return `uid:${String(actor.uid)}`;
+  return actor.kind === "slack" ? `${String(actor.team)}/${String(actor.user)}` : null;
+}

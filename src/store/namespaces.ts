@@ -1,0 +1,78 @@
+import { SallyportError } from "../core/errors.ts";
+import { checkName } from "../core/identity.ts";
+import type { Reader, Tx } from "./tx.ts";
+
+export interface NamespaceRow {
+  name: string;
+  /** Its Ops may be used in every channel, not only in those listed. */
+  anyChannel: boolean;
+  created: number;
+}
+
+interface Stored {
+  name: string;
+  any_channel: number;
+  created: number;
+}
+
+const COLUMNS = "name, any_channel, created";
+const rowOf = (stored: Stored): NamespaceRow => ({
+  name: stored.name,
+  anyChannel: stored.any_channel === 1,
+  created: stored.created,
+});
+
+export async function addNamespace(
+  tx: Tx,
+  made: { name: string; anyChannel?: boolean },
+): Promise<NamespaceRow> {
+  const name = checkName("namespace", made.name);
+  if (await getNamespace(tx, name))
+    throw new SallyportError("conflict", `There is a namespace named ${name}.`);
+  const row: NamespaceRow = { name, anyChannel: made.anyChannel ?? false, created: tx.now };
+  const sql = "INSERT INTO namespaces (name, any_channel, created) VALUES (?, ?, ?)";
+  await tx.run(sql, [row.name, row.anyChannel, row.created]);
+  return row;
+}
+
+export async function getNamespace(reader: Reader, name: string): Promise<NamespaceRow | undefined> {
+  const stored = await reader.get<Stored>(`SELECT ${COLUMNS} FROM namespaces WHERE name = ?`, [name]);
+  return stored && rowOf(stored);
+}
+
+export async function listNamespaces(reader: Reader): Promise<NamespaceRow[]> {
+  const rows = await reader.all<Stored>(`SELECT ${COLUMNS} FROM namespaces ORDER BY name LIMIT 10000`);
+  return rows.map(rowOf);
+}
+
+export async function setAnyChannel(tx: Tx, name: string, anyChannel: boolean): Promise<void> {
+  const changed = await tx.run("UPDATE namespaces SET any_channel = ? WHERE name = ?", [anyChannel, name]);
+  if (changed === 0) throw new SallyportError("not_found", `There is no namespace named ${name}.`);
+}
+
+export async function addChannel(tx: Tx, namespace: string, channel: string): Promise<void> {
+  const known = "SELECT 1 FROM namespace_channels WHERE namespace = ? AND channel = ?";
+  if (await tx.get(known, [namespace, channel])) {
+    throw new SallyportError("conflict", `${channel} is a channel of ${namespace} already.`);
+  }
+  const sql = "INSERT INTO namespace_channels (namespace, channel, created) VALUES (?, ?, ?)";
+  await tx.run(sql, [namespace, channel, tx.now]);
+}
+
+export async function removeChannel(tx: Tx, namespace: string, channel: string): Promise<boolean> {
+  const sql = "DELETE FROM namespace_channels WHERE namespace = ? AND channel = ?";
+  return (await tx.run(sql, [namespace, channel])) > 0;
+}
+
+export async function listChannels(reader: Reader, namespace: string): Promise<string[]> {
+  const sql = "SELECT channel FROM namespace_channels WHERE namespace = ? ORDER BY channel LIMIT 10000";
+  const rows = await reader.all<{ channel: string }>(sql, [namespace]);
+  return rows.map((row) => row.channel);
+}
+
+/** The namespaces that list this channel; those open to any are not among them unless they do. */
+export async function namespacesOf(reader: Reader, channel: string): Promise<string[]> {
+  const sql = "SELECT namespace FROM namespace_channels WHERE channel = ? ORDER BY namespace LIMIT 10000";
+  const rows = await reader.all<{ namespace: string }>(sql, [channel]);
+  return rows.map((row) => row.namespace);
+}

@@ -1,0 +1,134 @@
+import { SallyportError } from "../core/errors.ts";
+import type { Reader, Tx } from "./tx.ts";
+
+export interface OpRow {
+  namespace: string;
+  name: string;
+  /** The number of the version that runs; null until one is activated. */
+  active: number | null;
+  disabled: boolean;
+  created: number;
+}
+
+/** What was published once; never changed. */
+export interface OpVersion {
+  namespace: string;
+  name: string;
+  /** 1, 2, 3 ... within its Op. */
+  number: number;
+  /** "sha256:" and 64 hex digits, of the encoded bundle. */
+  digest: string;
+  /** Canonical JSON, as core/manifest writes it. */
+  manifest: string;
+  /** A user's id. */
+  publisher: string;
+  created: number;
+  /** Size of the encoded bundle. */
+  bytes: number;
+}
+
+interface StoredOp extends Omit<OpRow, "disabled"> {
+  disabled: number;
+}
+
+const OP = "namespace, name, active, disabled, created";
+const VERSION = `v.namespace, v.name, v.number, v.digest, v.manifest, v.publisher, v.created,
+  (SELECT length(b.bytes) FROM bundles b WHERE b.digest = v.digest) AS bytes`;
+
+const opOf = (stored: StoredOp): OpRow => ({ ...stored, disabled: stored.disabled === 1 });
+
+/**
+ * Keeps a bundle as the Op's next version, and makes the Op if it is new; does not activate it. A digest that the Op
+ * has already gives back the version that has it, so that publishing twice is publishing once.
+ */
+export async function publishVersion(
+  tx: Tx,
+  made: Omit<OpVersion, "number" | "created" | "bytes"> & { bundle: Uint8Array },
+): Promise<OpVersion> {
+  const { namespace, name, digest } = made;
+  const sameDigest = `SELECT ${VERSION} FROM op_versions v WHERE v.namespace = ? AND v.name = ? AND v.digest = ?`;
+  const known = await tx.get<OpVersion>(sameDigest, [namespace, name, digest]);
+  if (known) return known;
+  const makeOp = "INSERT OR IGNORE INTO ops (namespace, name, created) VALUES (?, ?, ?)";
+  await tx.run(makeOp, [namespace, name, tx.now]);
+  await tx.run("INSERT OR IGNORE INTO bundles (digest, bytes) VALUES (?, ?)", [digest, made.bundle]);
+  await tx.run(
+    `INSERT INTO op_versions (namespace, name, number, digest, manifest, publisher, created)
+     SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4, ?5, ?6 FROM op_versions WHERE namespace = ?1 AND name = ?2`,
+    [namespace, name, digest, made.manifest, made.publisher, tx.now],
+  );
+  return (await tx.get<OpVersion>(sameDigest, [namespace, name, digest])) as OpVersion;
+}
+
+export async function activateVersion(
+  tx: Tx,
+  namespace: string,
+  name: string,
+  number: number,
+): Promise<void> {
+  if (!(await getVersion(tx, namespace, name, number))) {
+    throw new SallyportError("not_found", `${namespace}/${name} has no version ${number}.`);
+  }
+  const sql = "UPDATE ops SET active = ? WHERE namespace = ? AND name = ?";
+  await tx.run(sql, [number, namespace, name]);
+}
+
+export async function setOpDisabled(
+  tx: Tx,
+  namespace: string,
+  name: string,
+  disabled: boolean,
+): Promise<void> {
+  const sql = "UPDATE ops SET disabled = ? WHERE namespace = ? AND name = ?";
+  const changed = await tx.run(sql, [disabled, namespace, name]);
+  if (changed === 0) throw new SallyportError("not_found", `There is no Op ${namespace}/${name}.`);
+}
+
+export async function getOp(reader: Reader, namespace: string, name: string): Promise<OpRow | undefined> {
+  const sql = `SELECT ${OP} FROM ops WHERE namespace = ? AND name = ?`;
+  const stored = await reader.get<StoredOp>(sql, [namespace, name]);
+  return stored && opOf(stored);
+}
+
+export async function listOps(reader: Reader, filter: { namespace?: string } = {}): Promise<OpRow[]> {
+  const where = filter.namespace === undefined ? "" : "WHERE namespace = ?";
+  const params = filter.namespace === undefined ? [] : [filter.namespace];
+  const sql = `SELECT ${OP} FROM ops ${where} ORDER BY namespace, name LIMIT 10000`;
+  return (await reader.all<StoredOp>(sql, params)).map(opOf);
+}
+
+/** The active version of every Op that may run. */
+export function activeOps(reader: Reader): Promise<OpVersion[]> {
+  const sql = `SELECT ${VERSION} FROM ops o JOIN op_versions v
+      ON v.namespace = o.namespace AND v.name = o.name AND v.number = o.active
+    WHERE o.disabled = 0 ORDER BY v.namespace, v.name LIMIT 10000`;
+  return reader.all(sql);
+}
+
+export function getVersion(
+  reader: Reader,
+  namespace: string,
+  name: string,
+  number: number | "active",
+): Promise<OpVersion | undefined> {
+  const wanted =
+    number === "active"
+      ? "(SELECT active FROM ops WHERE namespace = ?1 AND name = ?2)"
+      : "CAST(?3 AS INTEGER)";
+  const sql = `SELECT ${VERSION} FROM op_versions v WHERE v.namespace = ?1 AND v.name = ?2 AND v.number = ${wanted}`;
+  return reader.get(sql, number === "active" ? [namespace, name] : [namespace, name, number]);
+}
+
+/** Newest first. */
+export function listVersions(reader: Reader, namespace: string, name: string): Promise<OpVersion[]> {
+  const sql = `SELECT ${VERSION} FROM op_versions v WHERE v.namespace = ? AND v.name = ?
+    ORDER BY v.number DESC LIMIT 1000`;
+  return reader.all(sql, [namespace, name]);
+}
+
+export async function getBundle(reader: Reader, digest: string): Promise<Buffer> {
+  const sql = "SELECT bytes FROM bundles WHERE digest = ?";
+  const row = await reader.get<{ bytes: Buffer }>(sql, [digest]);
+  if (!row) throw new SallyportError("not_found", `There is no bundle ${digest}.`);
+  return row.bytes;
+}

@@ -1,0 +1,104 @@
+import { SallyportError } from "../core/errors.ts";
+import { pageLimit } from "./ids.ts";
+import type { Reader, Tx } from "./tx.ts";
+
+export interface OutputChunk {
+  stream: "out" | "err";
+  bytes: Uint8Array;
+}
+
+export interface StoredChunk {
+  seq: number;
+  stream: "out" | "err";
+  /** ms since the epoch. */
+  time: number;
+  bytes: Buffer;
+}
+
+/** A stored chunk's bound; a longer one is cut into several. */
+const CHUNK = 256 * 1024;
+
+/**
+ * Keeps a run's (already redacted) output up to `max` bytes in all; the rest is dropped and the run marked as
+ * truncated. Not an entry of the log: what the run printed is data, that it ran is logged.
+ */
+export async function addOutput(
+  tx: Tx,
+  run: string,
+  chunks: readonly OutputChunk[],
+  max: number,
+): Promise<{ stored: number; dropped: number }> {
+  const known = await tx.get<{ bytes: number; seq: number }>(
+    "SELECT output_bytes AS bytes, output_seq AS seq FROM runs WHERE id = ?",
+    [run],
+  );
+  if (!known) throw new SallyportError("not_found", `There is no run ${run}.`);
+  let room = Math.max(0, max - known.bytes);
+  let { seq } = known;
+  let stored = 0;
+  let dropped = 0;
+  for (const { stream, bytes } of chunks) {
+    const kept = bytes.subarray(0, room);
+    for (let at = 0; at < kept.length; at += CHUNK) {
+      const sql = "INSERT INTO run_output (run, seq, stream, time, bytes) VALUES (?, ?, ?, ?, ?)";
+      await tx.runUnlogged(sql, [run, seq, stream, tx.now, kept.subarray(at, at + CHUNK)]);
+      seq += 1;
+    }
+    room -= kept.length;
+    stored += kept.length;
+    dropped += bytes.length - kept.length;
+  }
+  const sql =
+    "UPDATE runs SET output_bytes = output_bytes + ?, output_seq = ?, truncated = max(truncated, ?) WHERE id = ?";
+  await tx.runUnlogged(sql, [stored, seq, dropped > 0, run]);
+  return { stored, dropped };
+}
+
+/** In order, from one chunk on; ends with the chunk that reaches the limit (by default 1 MiB). */
+export async function readOutput(
+  reader: Reader,
+  run: string,
+  page: { from?: number; limitBytes?: number } = {},
+): Promise<StoredChunk[]> {
+  const limit = pageLimit(page.limitBytes, 1024 * 1024, 64 * 1024 * 1024);
+  const sql =
+    "SELECT seq, stream, time, bytes FROM run_output WHERE run = ? AND seq >= ? ORDER BY seq LIMIT 64";
+  const found: StoredChunk[] = [];
+  let size = 0;
+  for (let from = page.from ?? 0; size < limit; ) {
+    const rows = await reader.all<StoredChunk>(sql, [run, from]);
+    for (const row of rows) {
+      found.push(row);
+      size += row.bytes.length;
+      if (size >= limit) break;
+    }
+    if (rows.length < 64) break;
+    from = (rows.at(-1) as StoredChunk).seq + 1;
+  }
+  return found;
+}
+
+/** The last bytes of both streams as they came; may begin inside a character. */
+export async function tailOutput(reader: Reader, run: string, bytes: number): Promise<Buffer> {
+  const sql = "SELECT seq, bytes FROM run_output WHERE run = ? AND seq < ? ORDER BY seq DESC LIMIT 16";
+  const found: Buffer[] = [];
+  let size = 0;
+  for (let before = Number.MAX_SAFE_INTEGER; size < bytes; ) {
+    const rows = await reader.all<StoredChunk>(sql, [run, before]);
+    for (const row of rows) {
+      found.unshift(row.bytes);
+      size += row.bytes.length;
+    }
+    if (rows.length < 16) break;
+    before = (rows.at(-1) as StoredChunk).seq;
+  }
+  const all = Buffer.concat(found);
+  return all.subarray(Math.max(0, all.length - bytes));
+}
+
+/** Forgets the output of runs that ended before a time; their rows and log entries stay. Returns how many chunks. */
+export function pruneOutput(tx: Tx, before: number): Promise<number> {
+  const sql =
+    "DELETE FROM run_output WHERE run IN (SELECT id FROM runs WHERE ended IS NOT NULL AND ended < ?)";
+  return tx.runUnlogged(sql, [before]);
+}

@@ -1,0 +1,92 @@
+import { z } from "zod";
+import type { SealState } from "./table.ts";
+
+/** The commands of the admin socket: parameters, the states in which each is answered, and its binary parts. */
+const name = z.string().min(1).max(64);
+const code = z.string().min(4).max(64);
+const opName = z.string().min(1).max(140);
+const run = z.string().min(4).max(40);
+const empty = z.strictObject({});
+const page = { limit: z.int().min(1).max(1000).optional(), before: z.int().min(0).optional() };
+
+/** "any": a user of that name, else a group. */
+const subject = z.strictObject({ kind: z.enum(["user", "group", "any"]), name });
+
+export const LogFilter = z.strictObject({
+  person: z.string().max(128).optional(),
+  op: opName.optional(),
+  namespace: name.optional(),
+  run: run.optional(),
+  type: z.string().max(64).optional(),
+  outcome: z.string().max(20).optional(),
+  since: z.int().min(0).optional(),
+  until: z.int().min(0).optional(),
+  ...page,
+});
+export type LogFilter = z.infer<typeof LogFilter>;
+
+type CommandRule = { params: z.ZodType; states: readonly SealState[]; parts: readonly [number, number] };
+
+const open = <P extends z.ZodType>(params: P, parts: readonly [number, number] = [0, 0]) =>
+  ({ params, states: ["open"], parts }) as const;
+const both = <P extends z.ZodType>(params: P, parts: readonly [number, number] = [0, 0]) =>
+  ({ params, states: ["sealed", "open"], parts }) as const;
+
+export const COMMANDS = {
+  status: both(empty),
+  /** Part: the passphrase or recovery code. `slot` names the person's slot; without it every slot of the kind is tried. */
+  unlock: both(z.strictObject({ kind: z.enum(["passphrase", "recovery"]), slot: name.optional() }), [1, 1]),
+  lock: both(empty),
+  doctor: both(empty),
+
+  /** Parts: app token, bot token. */
+  "slack.connect": open(empty, [2, 2]),
+  "slack.status": both(empty),
+
+  "user.add": open(z.strictObject({ name, hostUid: z.int().min(0).max(0xfffffffe).optional() })),
+  "user.list": open(empty),
+  "user.show": open(z.strictObject({ name })),
+  "user.disable": open(z.strictObject({ name })),
+  "user.enable": open(z.strictObject({ name })),
+  /** What a link code stands for, to be compared with the person's own member id before `link`. */
+  "link.show": open(z.strictObject({ code })),
+  link: open(z.strictObject({ code, user: name })),
+  unlink: open(z.strictObject({ team: z.string().max(32).optional(), slackUser: z.string().max(32) })),
+
+  "group.add": open(z.strictObject({ name })),
+  "group.list": open(empty),
+  "group.member": open(z.strictObject({ action: z.enum(["add", "remove"]), group: name, user: name })),
+  "role.grant": open(
+    z.strictObject({ role: z.enum(["admin", "coder", "runner"]), namespace: name, subject }),
+  ),
+  "role.revoke": open(
+    z.strictObject({ role: z.enum(["admin", "coder", "runner"]), namespace: name, subject }),
+  ),
+  "role.list": open(z.strictObject({ namespace: name.optional() })),
+  "namespace.add": open(z.strictObject({ name })),
+  "namespace.list": open(empty),
+  "namespace.channel": open(
+    z.strictObject({ action: z.enum(["add", "remove"]), namespace: name, channel: z.string().max(32) }),
+  ),
+
+  /** Part: the bundle archive. */
+  "op.publish": open(empty, [1, 1]),
+  "op.list": open(empty),
+  "op.show": open(z.strictObject({ op: opName, version: z.int().min(1).optional() })),
+  "op.versions": open(z.strictObject({ op: opName })),
+  "op.activate": open(z.strictObject({ op: opName, version: z.int().min(1) })),
+  "op.disable": open(z.strictObject({ op: opName })),
+
+  /** Tokens as typed after the Op's name; output follows as ctl.output, then the reply. */
+  run: open(z.strictObject({ op: opName, tokens: z.array(z.string().max(32 * 1024)).max(256) })),
+  "run.cancel": open(z.strictObject({ run })),
+  "run.list": open(z.strictObject(page)),
+  "run.show": open(z.strictObject({ run })),
+
+  "audit.log": open(LogFilter),
+  "audit.verify": open(empty),
+  "audit.checkpoint": open(empty),
+} as const satisfies Record<string, CommandRule>;
+
+export type Command = keyof typeof COMMANDS;
+export type CommandParams<C extends Command> = z.infer<(typeof COMMANDS)[C]["params"]>;

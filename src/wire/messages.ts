@@ -1,0 +1,287 @@
+import { z } from "zod";
+import { Document } from "./document.ts";
+
+/** Schemas of every message between roles. Sizes in bytes, times in milliseconds since the epoch unless said otherwise. */
+const id = z.string().min(1).max(128);
+const slackId = z.string().regex(/^[A-Z][A-Z0-9]{1,31}$/);
+const runId = z.string().regex(/^[a-z0-9-]{4,40}$/);
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+const base64Hash = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
+const count = z.int().min(0);
+
+export const SlackIdentity = z.strictObject({
+  enterprise: slackId.nullable(),
+  team: slackId,
+  user: slackId,
+});
+
+export const SlackChannel = z.strictObject({
+  id: slackId,
+  kind: z.enum(["public", "private", "im", "mpim", "unknown"]),
+});
+
+/** First message of every role on its connection. `landlock`: `abi=N`, `refused=ERRNO`, or `absent`. */
+const hello = z.strictObject({
+  type: z.literal("role.hello"),
+  version: z.string().max(40),
+  pid: count,
+  landlock: z.string().max(48),
+});
+
+// ---- gateway -------------------------------------------------------------------------------------------------------
+/** Keeper -> gateway: parts [app token, bot token]. */
+const gatewayConnect = z.strictObject({ type: z.literal("gateway.connect") });
+const gatewayDisconnect = z.strictObject({ type: z.literal("gateway.disconnect") });
+
+const slackState = z.strictObject({
+  type: z.literal("slack.state"),
+  connections: count.max(10),
+  team: slackId.nullable(),
+  enterprise: slackId.nullable(),
+  botUser: slackId.nullable(),
+  teamName: z.string().max(200).nullable(),
+  error: z.string().max(500).nullable(),
+});
+
+/** Something a security officer wants to hear of: a foreign connection on our app token, a malformed frame, ... */
+const slackAlarm = z.strictObject({
+  type: z.literal("slack.alarm"),
+  kind: z.enum([
+    "too_many_connections",
+    "malformed_frame",
+    "oversized_frame",
+    "foreign_identity",
+    "bot_identity",
+    "unknown_envelope",
+    "rate_limited",
+    "auth_failed",
+  ]),
+  detail: z.string().max(500),
+});
+
+/** One thing a person did in Slack. `id` is the gateway's handle for receipts and replies; `dedupe` is the same for a redelivery. */
+const slackRequest = z.strictObject({
+  type: z.literal("slack.request"),
+  id,
+  dedupe: z.string().min(1).max(200),
+  surface: z.enum(["slash", "button", "modal", "mention", "home"]),
+  identity: SlackIdentity,
+  channel: SlackChannel.nullable(),
+  thread: z.string().max(40).nullable(),
+  text: z.string().max(8000),
+  action: z.strictObject({ id: z.string().max(255), value: z.string().max(2000) }).nullable(),
+  retry: count,
+  receivedAt: count,
+  /** What Slack says of the person at this moment (users.info); absent or unknown means that nobody vouched. */
+  standing: z.enum(["member", "guest", "bot", "foreign", "deleted", "unknown"]).optional(),
+});
+
+/** Keeper -> gateway: the receipt is durable (accepted), or why it was not taken. */
+const slackReceipt = z.strictObject({
+  type: z.literal("slack.receipt"),
+  id,
+  accepted: z.boolean(),
+  duplicate: z.boolean(),
+  text: z.string().max(500).nullable(),
+});
+
+/**
+ * Gateway -> keeper, sent before the ack leaves for Slack: whether the receipt came within 2 s. The keeper dispatches the
+ * request only on `accepted: true`, so a command that was answered with "not accepted, try again" never runs.
+ */
+const slackAcked = z.strictObject({ type: z.literal("slack.acked"), id, accepted: z.boolean() });
+
+/** Private answer to the person of a request (response_url, ephemeral). */
+const slackRespond = z.strictObject({ type: z.literal("slack.respond"), request: id, document: Document });
+
+/** chat.postMessage; `nonce` makes it idempotent; `request` lets the gateway fall back to that request's response_url. */
+const slackPost = z.strictObject({
+  type: z.literal("slack.post"),
+  nonce: id,
+  channel: slackId,
+  thread: z.string().max(40).nullable(),
+  request: id.nullable(),
+  document: Document,
+});
+
+const slackUpdate = z.strictObject({
+  type: z.literal("slack.update"),
+  nonce: id,
+  channel: slackId,
+  ts: z.string().max(40),
+  document: Document,
+});
+
+/** Outcome of slack.post, slack.update, slack.private. `channel` is where it went (a DM may differ from what was asked). */
+const slackPosted = z.strictObject({
+  type: z.literal("slack.posted"),
+  nonce: id,
+  ok: z.boolean(),
+  channel: slackId.nullable(),
+  ts: z.string().max(40).nullable(),
+  error: z.string().max(200).nullable(),
+});
+
+// ---- runner --------------------------------------------------------------------------------------------------------
+export const SelfTestCheck = z.strictObject({
+  name: z.string().max(80),
+  ok: z.boolean(),
+  detail: z.string().max(500),
+});
+
+const runnerReady = z.strictObject({
+  type: z.literal("runner.ready"),
+  ok: z.boolean(),
+  checks: z.array(SelfTestCheck).max(100),
+  cgroup: z.enum(["v2", "v1", "none"]),
+});
+
+export const Limits = z.strictObject({
+  timeMs: count,
+  memoryBytes: count,
+  pids: count,
+  diskBytes: count,
+  outputBytes: count,
+  cpu: z.number().min(0.01).max(1024),
+});
+
+/** Keeper -> runner. Parts: [bundle archive, secret values in the order of `secrets`]. */
+const runOrder = z.strictObject({
+  type: z.literal("run.order"),
+  run: runId,
+  op: z.string().max(140),
+  digest,
+  argv: z
+    .array(z.string().max(32 * 1024))
+    .min(1)
+    .max(256),
+  env: z.record(z.string().max(128), z.string().max(32 * 1024)),
+  input: z.string().max(64 * 1024),
+  limits: Limits,
+  seccomp: z.enum(["default", "strict", "network"]),
+  network: z.array(z.string().max(300)).max(32),
+  secrets: z.array(z.strictObject({ name: z.string().max(64), as: z.enum(["file", "env"]) })).max(32),
+});
+
+const runCancel = z.strictObject({
+  type: z.literal("run.cancel"),
+  run: runId,
+  reason: z.enum(["canceled", "lock"]),
+});
+const runStarted = z.strictObject({ type: z.literal("run.started"), run: runId });
+/** One part: redacted bytes. */
+const runOutput = z.strictObject({
+  type: z.literal("run.output"),
+  run: runId,
+  stream: z.enum(["stdout", "stderr"]),
+});
+const runProgress = z.strictObject({
+  type: z.literal("run.progress"),
+  run: runId,
+  text: z.string().max(500),
+  percent: z.number().min(0).max(100).nullable(),
+});
+const deniedCall = z.strictObject({ call: z.string().max(64), count });
+const runDenied = z.strictObject({ type: z.literal("run.denied"), run: runId, call: z.string().max(64) });
+const runFinished = z.strictObject({
+  type: z.literal("run.finished"),
+  run: runId,
+  outcome: z.enum(["exited", "signaled", "timed_out", "canceled", "launch_failed"]),
+  exit: z.int().min(0).max(255).nullable(),
+  signal: z.string().max(20).nullable(),
+  /** Launcher step and errno, or what the runner refused, when outcome is launch_failed. */
+  detail: z.string().max(500).nullable(),
+  durationMs: z.number().min(0),
+  cpuMs: z.number().min(0),
+  peakMemoryBytes: count,
+  outputBytes: count,
+  truncated: z.boolean(),
+  denied: z.array(deniedCall).max(64),
+});
+
+// ---- notary --------------------------------------------------------------------------------------------------------
+/** Keeper -> notary. Part: the keeper's half of the key-wrapping key. */
+const notaryOpen = z.strictObject({ type: z.literal("notary.open"), origin: z.string().max(200) });
+const notaryOpened = z.strictObject({
+  type: z.literal("notary.opened"),
+  vkey: z.string().max(400),
+  size: count,
+  root: base64Hash,
+  fresh: z.boolean(),
+});
+const notarySign = z.strictObject({
+  type: z.literal("notary.sign"),
+  fromSize: count,
+  size: count,
+  root: base64Hash,
+  consistency: z.array(base64Hash).max(64),
+});
+const notarySigned = z.strictObject({
+  type: z.literal("notary.signed"),
+  size: count,
+  checkpoint: z.string().max(4000),
+});
+const notaryRefused = z.strictObject({
+  type: z.literal("notary.refused"),
+  size: count,
+  kind: z.enum(["history", "state", "unusable"]),
+  reason: z.string().max(500),
+});
+
+// ---- ctl -----------------------------------------------------------------------------------------------------------
+/** `params` is validated against the command's own schema (ctl.ts) before anything looks at it. */
+const ctlRequest = z.strictObject({
+  type: z.literal("ctl.request"),
+  id: count,
+  command: z.string().max(64),
+  params: z.record(z.string().max(64), z.unknown()),
+});
+/** An answer's data is the first part, as JSON; bytes that are no JSON (a run's output) are the second. */
+const ctlReply = z.strictObject({
+  type: z.literal("ctl.reply"),
+  id: count,
+  ok: z.boolean(),
+  code: z.string().max(64).nullable(),
+  detail: z.string().max(4000),
+});
+/** Live output of `sallyport run`. One part. */
+const ctlOutput = z.strictObject({
+  type: z.literal("ctl.output"),
+  id: count,
+  stream: z.enum(["stdout", "stderr"]),
+});
+
+export const Message = z.discriminatedUnion("type", [
+  hello,
+  gatewayConnect,
+  gatewayDisconnect,
+  slackState,
+  slackAlarm,
+  slackRequest,
+  slackReceipt,
+  slackAcked,
+  slackRespond,
+  slackPost,
+  slackUpdate,
+  slackPosted,
+  runnerReady,
+  runOrder,
+  runCancel,
+  runStarted,
+  runOutput,
+  runProgress,
+  runDenied,
+  runFinished,
+  notaryOpen,
+  notaryOpened,
+  notarySign,
+  notarySigned,
+  notaryRefused,
+  ctlRequest,
+  ctlReply,
+  ctlOutput,
+]);
+
+export type Message = z.infer<typeof Message>;
+export type MessageType = Message["type"];
+export type MessageOf<T extends MessageType> = Extract<Message, { type: T }>;

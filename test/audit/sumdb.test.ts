@@ -1,0 +1,100 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import t from "tap";
+import { checkpointText } from "../../src/audit/checkpoint.ts";
+import { makeEntry } from "../../src/audit/event.ts";
+import { rootAt } from "../../src/audit/merkle.ts";
+import { signerFromSeed, signNote } from "../../src/audit/note.ts";
+import {
+  bundleRanges,
+  entriesBundle,
+  entriesPath,
+  tileBytes,
+  tilePath,
+  tilesBetween,
+} from "../../src/audit/tiles.ts";
+import { flipped, StoredTree } from "./trees.ts";
+
+/** Verification by a tool that is not ours: Go's x/mod/sumdb (Debian: golang-go, golang-golang-x-mod-dev). */
+const GOPATH = "/usr/share/gocode";
+const why = goMissing();
+const dir = mkdtempSync(join(tmpdir(), "sumdb-"));
+t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+
+function goMissing(): string | false {
+  if (spawnSync("go", ["version"]).error) return "go is not installed (Debian: golang-go)";
+  if (!existsSync(`${GOPATH}/src/golang.org/x/mod/sumdb/tlog`))
+    return "x/mod is missing (Debian: golang-golang-x-mod-dev)";
+  return false;
+}
+
+const SIZE = 70_000;
+const OLD = 1234;
+const signer = signerFromSeed("sallyport.example/log", Buffer.alloc(32, 1));
+
+async function exportLog(): Promise<void> {
+  const entries = Array.from(
+    { length: SIZE },
+    (_, i) =>
+      makeEntry({
+        type: "request.received",
+        outcome: "success",
+        actor: { kind: "system" },
+        data: { request: `q-${i}` },
+      }).bytes,
+  );
+  const tree = StoredTree.of(entries);
+  const put = (path: string, bytes: Uint8Array | string) => {
+    mkdirSync(dirname(join(dir, path)), { recursive: true });
+    writeFileSync(join(dir, path), bytes);
+  };
+  const note = async (size: number) =>
+    signNote(checkpointText({ origin: signer.name, size, root: await rootAt(size, tree.source) }), [signer]);
+  put("vkey", `${signer.vkey}\n`);
+  put("checkpoint", await note(SIZE));
+  put("checkpoint.old", await note(OLD));
+  // In two steps, as a growing log writes them.
+  for (const tile of [...tilesBetween(0, OLD), ...tilesBetween(OLD, SIZE)])
+    put(tilePath(tile.level, tile.index, tile.width), await tileBytes(tile, tree.source));
+  for (const { index, width } of bundleRanges(0, SIZE))
+    put(entriesPath(index, width), entriesBundle(entries.slice(index * 256, index * 256 + width)));
+}
+
+t.test("Go's sumdb reads the exported log and rejects a changed one", { skip: why }, async (t) => {
+  const binary = join(dir, "sumdb-check");
+  execFileSync("go", ["build", "-o", binary, join(import.meta.dirname, "sumdb", "main.go")], {
+    env: {
+      ...process.env,
+      GOPATH,
+      GO111MODULE: "off",
+      GOFLAGS: "",
+      GOCACHE: join(tmpdir(), "sallyport-test-gocache"),
+    },
+  });
+  await exportLog();
+  const check = () => spawnSync(binary, [dir, "1000"], { encoding: "utf8" }).stdout.trim();
+  t.equal(check(), `OK ${SIZE}`);
+
+  const rejects = (path: string, change: (bytes: Buffer) => Uint8Array, what: RegExp) => {
+    const file = join(dir, path);
+    const before = readFileSync(file);
+    writeFileSync(file, change(before));
+    t.match(check(), what, `${path} changed`);
+    writeFileSync(file, before);
+  };
+  rejects(entriesPath(100), (bytes) => flipped(bytes, 50), /REJECTED entry 25600 /);
+  rejects(entriesPath(273, 112), (bytes) => bytes.subarray(0, -1), /REJECTED entry 69999 /);
+  rejects(tilePath(0, 0), (bytes) => flipped(bytes), /REJECTED/);
+  rejects(tilePath(1, 1, 17), (bytes) => flipped(bytes, 3), /REJECTED/);
+  rejects(tilePath(2, 0, 1), (bytes) => flipped(bytes), /REJECTED/);
+  rejects("checkpoint", (bytes) => flipped(bytes, bytes.length - 10), /REJECTED note.Open/);
+  rejects("checkpoint.old", (bytes) => flipped(bytes, 25), /REJECTED note.Open/);
+  const foreign = signerFromSeed(signer.name, Buffer.alloc(32, 2));
+  const text = readFileSync(join(dir, "checkpoint"), "utf8").split("\n\n")[0]!;
+  rejects("checkpoint", () => Buffer.from(signNote(`${text}\n`, [foreign])), /REJECTED note.Open/);
+  const lie = checkpointText({ origin: signer.name, size: OLD, root: Buffer.alloc(32, 1) });
+  rejects("checkpoint.old", () => Buffer.from(signNote(lie, [signer])), /REJECTED CheckTree/);
+  t.equal(check(), `OK ${SIZE}`, "put back, it verifies again");
+});

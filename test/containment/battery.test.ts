@@ -1,0 +1,139 @@
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { BATTERY, judge, readAnswers } from "../../src/exec/battery.ts";
+import { selfTest } from "../../src/exec/selftest.ts";
+import { harden } from "../../src/host/harden.ts";
+import { runOp, sh, startLauncher } from "../exec/launcher.ts";
+import { containmentTable, type HostBait } from "./table.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sallyport-bait-"));
+chmodSync(folder, 0o755);
+const port = createServer((s) => s.end("you got out\n"));
+const abstract = createServer();
+const socket = createServer();
+t.teardown(() => {
+  for (const server of [port, abstract, socket]) server.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function layBait(): Promise<HostBait> {
+  const name = `sallyport-bait-${process.pid}`;
+  const path = join(folder, "socket");
+  const listening = (server: typeof port, where: string | { port: number; host: string }) =>
+    new Promise<void>((resolve) => server.listen(where, resolve));
+  await listening(port, { port: 0, host: "127.0.0.1" });
+  await listening(abstract, `\0${name}`);
+  await listening(socket, path);
+  chmodSync(path, 0o777);
+  const file = join(folder, "file");
+  writeFileSync(file, "bait", { mode: 0o644 });
+  const { port: number } = port.address() as { port: number };
+  return { port: number, abstract: name, socket: path, file, pid: process.pid, hostname: hostname() };
+}
+
+const bait = await layBait();
+const isRoot = process.getuid?.() === 0;
+const users = isRoot
+  ? [{ name: "root" }, { name: "an ordinary user", uid: 54_321 }]
+  : [{ name: "this user" }];
+
+for (const user of users) {
+  t.test(`as ${user.name}`, async (t) => {
+    const { launcher, stop } = startLauncher(user.uid === undefined ? undefined : { uid: user.uid });
+    t.teardown(stop);
+    const { root } = await launcher.hello;
+    t.equal(root, isRoot && user.uid === undefined);
+
+    await t.test("the self-test agrees", async (t) => {
+      const test = await selfTest(launcher);
+      t.strictSame(
+        test.checks.filter((c) => !c.ok),
+        [],
+      );
+      t.ok(test.checks.length > BATTERY.length);
+    });
+
+    for (const [group, attempts] of Object.entries(containmentTable(bait))) {
+      await t.test(group, async (t) => {
+        let noProc = false;
+        const seen = await runOp(
+          launcher,
+          { argv: ["./probe", ...attempts.map((a) => a.probe)] },
+          { onStarted: (frame) => (noProc = frame.noProc) },
+        );
+        t.match(seen.result, { outcome: "exited", exit: 0 });
+        const answers = readAnswers(seen.stdout);
+        for (const attempt of attempts) {
+          const answer = answers.get(attempt.probe);
+          t.ok(
+            judge(attempt, answer, noProc),
+            `${attempt.name}: ${answer}, expected ${attempt.expect.source}`,
+          );
+        }
+        if (group === "files") {
+          const told = seen.result.denied.map((d) => d.call);
+          for (const call of ["mount", "umount2", "pivot_root", "chroot", "open_by_handle_at"])
+            t.ok(told.includes(call), `${call} was reported: ${told}`);
+        }
+      });
+    }
+
+    await t.test("kill(-1) reaches the own tree only", async (t) => {
+      const other = startLauncher(user.uid === undefined ? undefined : { uid: user.uid });
+      const sibling = runOp(launcher, { argv: sh("sleep 0.6; echo alive") });
+      const [seen] = await Promise.all([runOp(other.launcher, { argv: sh("kill -KILL -1; echo after") })]);
+      t.match(seen.result.outcome, /exited|signaled/);
+      t.equal((await sibling).stdout, "alive\n");
+      await other.stop();
+    });
+
+    await t.test("a sibling is out of reach: processes, abstract sockets, shared memory, /tmp", async (t) => {
+      const sibling = runOp(launcher, {
+        argv: sh("touch /tmp/mine /dev/shm/mine; ./probe sysv-make:4711; sleep 0.8"),
+      });
+      await new Promise((r) => setTimeout(r, 250));
+      const seen = await runOp(launcher, {
+        argv: [
+          "./probe",
+          "sysv:4711",
+          "stat:/tmp/mine",
+          "stat:/dev/shm/mine",
+          "pids",
+          "read:/proc/3/cmdline",
+        ],
+      });
+      const answers = readAnswers(seen.stdout);
+      t.match(answers.get("sysv:4711"), /^(ENOENT|EPERM|ENOSYS)$/);
+      t.equal(answers.get("stat:/tmp/mine"), "ENOENT");
+      t.equal(answers.get("stat:/dev/shm/mine"), "ENOENT");
+      t.match(answers.get("pids"), /^1 2 \d+$/);
+      await sibling;
+    });
+
+    await t.test("files of the host are what they were", async (t) => {
+      t.equal(readFileSync(bait.file, "utf8"), "bait");
+      t.equal(hostname(), bait.hostname);
+    });
+  });
+}
+
+t.test("the same probe outside the sandbox gets what it asks for: the attempts are real", async (t) => {
+  const { spawnSync } = await import("node:child_process");
+  const { repoPath } = await import("../../src/host/self.ts");
+  const reach = [
+    `read:${bait.file}`,
+    `tcp:127.0.0.1 ${bait.port}`,
+    `abstract:${bait.abstract}`,
+    `unix:${bait.socket}`,
+  ];
+  const args = [...reach, `kill:${process.pid}`, "call:unshare-user", "call:clone3", "exec-memfd"];
+  const { stdout } = spawnSync(repoPath("build/probe"), args, { encoding: "utf8" });
+  const answers = readAnswers(stdout);
+  for (const attempt of [...reach, `kill:${process.pid}`]) t.equal(answers.get(attempt), "OK", attempt);
+  t.not(answers.get("call:clone3"), "ENOSYS");
+  t.not(answers.get("exec-memfd"), "EACCES");
+  t.ok(harden());
+});

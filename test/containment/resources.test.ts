@@ -1,0 +1,75 @@
+import t from "tap";
+import { readAnswers } from "../../src/exec/battery.ts";
+import { runOp, sh, startLauncher } from "../exec/launcher.ts";
+
+const isRoot = process.getuid?.() === 0;
+const users = isRoot
+  ? [{ name: "root" }, { name: "an ordinary user", uid: 54_321 }]
+  : [{ name: "this user" }];
+
+for (const user of users) {
+  t.test(`as ${user.name}`, async (t) => {
+    const { launcher, stop } = startLauncher(user.uid === undefined ? undefined : { uid: user.uid });
+    t.teardown(stop);
+    const bounded = (await launcher.hello).cgroup !== "none";
+    const unbounded = bounded ? false : "no memory and pids controller here: nothing bounds an Op";
+
+    await t.test("disk and inodes", async (t) => {
+      const seen = await runOp(launcher, {
+        argv: ["./probe", "fill:/tmp/x", "inodes:/tmp", "fill:/dev/shm/x", "inodes:/dev/shm"],
+        tmpBytes: 2 << 20,
+      });
+      const answers = readAnswers(seen.stdout);
+      t.equal(answers.get("fill:/tmp/x"), "2048 ENOSPC");
+      t.match(answers.get("inodes:/tmp"), /^\d{1,4} ENOSPC$/);
+      t.match(answers.get("fill:/dev/shm/x"), /^\d{1,5} ENOSPC$/);
+      t.match(answers.get("inodes:/dev/shm"), /^\d{1,4} ENOSPC$/);
+    });
+
+    await t.test("processes", { skip: unbounded }, async (t) => {
+      const seen = await runOp(launcher, { argv: ["./probe", "forks:500"], pids: 20 });
+      const [made, why] = (readAnswers(seen.stdout).get("forks:500") ?? "").split(" ");
+      t.ok(Number(made) > 5 && Number(made) <= 20, `${made} processes`);
+      t.equal(why, "EAGAIN");
+    });
+
+    await t.test("memory", { skip: unbounded }, async (t) => {
+      const fits = await runOp(launcher, { argv: ["./probe", "memory:16"], memoryBytes: 64 << 20 });
+      t.match(fits.stdout, /OK/);
+      const bomb = await runOp(launcher, { argv: ["./probe", "memory:512"], memoryBytes: 64 << 20 });
+      t.match(bomb.stdout, /SIGKILL|^$/);
+      t.match(bomb.result.detail, /memory limit/);
+      t.ok(bomb.result.peakMemoryBytes <= 66 << 20, `${bomb.result.peakMemoryBytes}`);
+      const files = await runOp(launcher, {
+        argv: ["./probe", "fill:/tmp/x"],
+        memoryBytes: 32 << 20,
+        tmpBytes: 512 << 20,
+      });
+      t.match(files.result.detail, /memory limit/, "what lies in /tmp counts as memory");
+    });
+
+    await t.test("CPU spin and zombies end with the time limit", async (t) => {
+      const spin = await runOp(launcher, { argv: sh("while :; do :; done"), wallMs: 300, graceMs: 200 });
+      t.equal(spin.result.outcome, "timed_out");
+      t.ok(spin.result.cpuMs > 20, `${spin.result.cpuMs} ms of CPU`);
+      const zombies = await runOp(launcher, {
+        argv: sh(
+          "i=0; while [ $i -lt 15 ]; do (sleep 0.01 &); i=$((i+1)); done; sleep 0.3; ls -d /proc/[0-9]* | wc -l",
+        ),
+      });
+      t.match(zombies.stdout.trim(), /^[1-6]$/, "orphans are reaped");
+    });
+
+    await t.test("an output flood of two Ops does not starve a third", async (t) => {
+      const flood = () =>
+        runOp(launcher, { argv: sh("exec yes"), wallMs: 1200, graceMs: 100, outputBytes: 1000 });
+      const floods = [flood(), flood()];
+      const at = Date.now();
+      const small = await runOp(launcher, { argv: ["/bin/echo", "small"] });
+      t.equal(small.stdout, "small\n");
+      t.ok(Date.now() - at < 1100, `${Date.now() - at} ms`);
+      for (const { result } of await Promise.all(floods))
+        t.match(result, { outcome: "timed_out", truncated: true });
+    });
+  });
+}

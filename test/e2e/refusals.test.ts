@@ -1,0 +1,72 @@
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { renderMessage } from "../../src/workspace/index.ts";
+import { TestAppliance } from "./appliance.ts";
+
+t.setTimeout(120_000);
+
+const appliance = new TestAppliance();
+t.teardown(() => appliance.stop());
+const workspace = await appliance.ready();
+
+type Entry = {
+  entry: { type: string; outcome: string; policy?: string; reason?: string; data?: Record<string, unknown> };
+};
+async function entries(type: string): Promise<Entry["entry"][]> {
+  const said = (await appliance.ok(["audit", "log", "--type", type, "--limit", "200", "--json"])).json() as {
+    entries: Entry[];
+  };
+  return said.entries.map((line) => line.entry);
+}
+
+function op(name: string, more: string): string {
+  const dir = join(appliance.dir, name);
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, "op.yaml"), `op: demo/${name}\nsummary: ${name}\nrun: ["./main.sh"]\n${more}`);
+  writeFileSync(join(dir, "main.sh"), "#!/bin/sh\necho ran\n");
+  chmodSync(join(dir, "main.sh"), 0o755);
+  return dir;
+}
+
+t.test("an Op that asks for what can't be given is refused, never run with less", async (t) => {
+  const cases: [string, string, RegExp][] = [
+    ["code", "confirm: totp\n", /confirmation by totp/],
+    ["host", "confirm: local\n", /confirmation by local/],
+    ["eyes", "approval: {count: 1, group: leads}\n", /approval by others/],
+    ["secret", "secrets: [DEPLOY_KEY]\n", /secrets/],
+    ["files", "resources: [app-logs]\n", /resources of the host/],
+    ["net", 'network: ["api.internal:443"]\n', /the network/],
+  ];
+  for (const [name, more, what] of cases) {
+    await appliance.publish(op(name, more));
+    const before = (await entries("request.refused")).length;
+    const said = await appliance.cli(["run", `demo/${name}`]);
+    t.equal(said.status, 3, name);
+    t.match(said.stderr, what, `${name} says what it asks for`);
+    const after = await entries("request.refused");
+    t.equal(after.length, before + 1, `${name} is one entry`);
+    t.match(after.at(-1), { outcome: "denied", policy: "unsupported", reason: what });
+  }
+  const { runs } = (await appliance.ok(["runs", "list", "--json"])).json() as { runs: unknown[] };
+  t.same(runs, [], "nothing was recorded as a run");
+});
+
+t.test("arguments that are refused are an entry, and nothing runs", async (t) => {
+  await appliance.publish(op("plain", ""));
+  const typed = workspace.command("bob", "ops", "/ops run demo/plain --undeclared x");
+  t.match(renderMessage(await typed.response()), /undeclared/);
+  t.match((await entries("request.refused")).at(-1), { policy: "input_invalid", data: { surface: "slack" } });
+});
+
+t.test("a redelivery of what ran says nothing more", async (t) => {
+  const typed = workspace.command("bob", "ops", "/ops run demo/plain");
+  await workspace.waitFor(
+    () => workspace.messages("ops").find((m) => renderMessage(m).includes("demo/plain succeeded")),
+    10_000,
+  );
+  workspace.faults.redeliver(typed.envelopeId);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  t.same(typed.responses, [], "no word of not having run");
+  t.ok(typed.acks > 1, "and it was acknowledged");
+});

@@ -1,0 +1,137 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import { begin, findProcesses, runOp, sh, startLauncher, waitProcesses } from "./launcher.ts";
+
+/** Every process that a run started carries this in its command line. */
+let serial = 0;
+const newMarker = () => `sallyport-marker-${process.pid}-${++serial}-`;
+
+const started = startLauncher();
+const { launcher } = started;
+t.teardown(() => started.stop());
+
+/** Ignores TERM in every process. */
+const stubborn = (marker: string) => sh(`trap "" TERM; exec ./probe stubborn:${marker}`);
+const gone = (marker: string) => waitProcesses(marker, (n) => n === 0, 1000);
+const alive = (marker: string, count: number) => waitProcesses(marker, (n) => n >= count, 5000);
+
+t.test("cancel: TERM first, so that an Op can tidy up", async (t) => {
+  const marker = newMarker();
+  const { run, seen } = begin(launcher, {
+    argv: sh(`trap 'echo tidy; exit 5' TERM; echo ready; while :; do sleep 0.05; done # ${marker}`),
+  });
+  t.ok((await alive(marker, 1)) >= 1);
+  await sleep(100);
+  run.cancel(false);
+  const { result, stdout } = await seen;
+  t.match(result, { outcome: "canceled" });
+  t.match(stdout, /tidy/);
+  t.equal(await gone(marker), 0);
+});
+
+t.test("cancel: what ignores TERM is killed within a second", async (t) => {
+  const marker = newMarker();
+  const { run, seen } = begin(launcher, { argv: stubborn(marker) });
+  t.ok((await alive(marker, 2)) >= 2);
+  const at = Date.now();
+  run.cancel(false);
+  const { result } = await seen;
+  t.match(result, { outcome: "canceled", signal: "SIGKILL" });
+  t.ok(Date.now() - at < 1500, `${Date.now() - at} ms`);
+  t.equal(await gone(marker), 0);
+});
+
+t.test("lock: killed at once", async (t) => {
+  const marker = newMarker();
+  const { run, seen } = begin(launcher, { argv: sh(`trap 'echo tidy' TERM; sleep 60 & wait # ${marker}`) });
+  t.ok((await alive(marker, 1)) >= 1);
+  run.cancel(true);
+  const { result, stdout } = await seen;
+  t.match(result, { outcome: "canceled", signal: "SIGKILL" });
+  t.equal(stdout, "");
+  t.equal(await gone(marker), 0);
+});
+
+t.test("cancel before it began, twice, and after its end", async (t) => {
+  const { run, seen } = begin(launcher, { argv: ["/bin/sleep", "60"] });
+  run.cancel(true);
+  run.cancel(true);
+  t.equal((await seen).result.outcome, "canceled");
+  run.cancel(true);
+  run.cancel(false);
+  t.equal((await runOp(launcher, { argv: ["/bin/echo", "still there"] })).stdout, "still there\n");
+});
+
+t.test("time limit, TERM ignored", async (t) => {
+  const marker = newMarker();
+  const at = Date.now();
+  const { result } = await runOp(launcher, { argv: stubborn(marker), wallMs: 300, graceMs: 300 });
+  t.match(result, { outcome: "timed_out", signal: "SIGKILL" });
+  t.ok(Date.now() - at >= 500 && Date.now() - at < 2500, `${Date.now() - at} ms`);
+  t.equal(await gone(marker), 0);
+});
+
+t.test("the Op ends: what it left behind ends with it", async (t) => {
+  for (const kind of ["daemon", "stopped"]) {
+    const marker = newMarker();
+    const seen = await runOp(launcher, {
+      argv: sh(`./probe ${kind}:${marker}; sleep 0.1; ls -d /proc/[0-9]* | wc -l`),
+    });
+    t.match(seen.stdout, /OK\n[5-9]/, `${kind}: it was alive while the Op was`);
+    t.match(seen.result, { outcome: "exited", exit: 0 });
+    t.equal(await gone(marker), 0, kind);
+  }
+});
+
+t.test("cancel takes daemons and stopped processes along", async (t) => {
+  const marker = newMarker();
+  const { run, seen } = begin(launcher, {
+    argv: sh(`./probe daemon:${marker}a; ./probe stopped:${marker}b; sleep 60 & wait # ${marker}c`),
+  });
+  t.ok((await alive(marker, 3)) >= 3);
+  run.cancel(false);
+  t.equal((await seen).result.outcome, "canceled");
+  t.equal(await gone(marker), 0);
+});
+
+const nothingBounds =
+  (await launcher.hello).cgroup === "none"
+    ? "no cgroup with a pids controller here: nothing bounds it"
+    : false;
+t.test("a fork bomb is bounded and ends", { skip: nothingBounds }, async (t) => {
+  const marker = newMarker();
+  const { seen } = begin(launcher, {
+    argv: ["./probe", `bomb:${marker}`],
+    pids: 40,
+    wallMs: 700,
+    graceMs: 100,
+    cpu: 0.5,
+  });
+  const most = await alive(marker, 20);
+  t.ok(most >= 20 && most <= 41, `${most} processes`);
+  t.equal((await seen).result.outcome, "timed_out");
+  t.equal(await gone(marker), 0);
+});
+
+t.test("kill -9 of the launcher: nothing of its runs is left", async (t) => {
+  const other = startLauncher();
+  const marker = newMarker();
+  begin(other.launcher, { argv: sh(`./probe daemon:${marker}a; exec ./probe stubborn:${marker}b`) });
+  begin(other.launcher, { argv: ["./probe", `stubborn:${marker}c`] });
+  t.ok((await alive(marker, 5)) >= 5);
+  other.child.kill("SIGKILL");
+  t.match(await other.launcher.ended, /closed/);
+  t.equal(await gone(marker), 0);
+  const { result } = await runOp(other.launcher, { argv: ["/bin/true"] });
+  t.match(result, { outcome: "launch_failed", detail: /launcher has ended/ });
+});
+
+t.test("the runner's end of the socket closes: the launcher ends, and all runs", async (t) => {
+  const other = startLauncher();
+  const marker = newMarker();
+  begin(other.launcher, { argv: ["./probe", `stubborn:${marker}`] });
+  t.ok((await alive(marker, 2)) >= 2);
+  await other.stop();
+  t.equal(await gone(marker), 0);
+  t.strictSame(findProcesses(marker), []);
+});

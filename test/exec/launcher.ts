@@ -1,0 +1,153 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { GRACE_MS, type Grant, makePlainGrant } from "../../src/exec/grant.ts";
+import { type Launcher, openLauncher, type Run } from "../../src/exec/launch.ts";
+import type { RunResult } from "../../src/exec/result.ts";
+import type { RunHandlers } from "../../src/exec/run.ts";
+import type { SpecFile } from "../../src/exec/spec.ts";
+import { asset } from "../../src/host/asset.ts";
+import { harden } from "../../src/host/harden.ts";
+import { repoPath } from "../../src/host/self.ts";
+
+/** A launcher of its own for a test, as this user or as another. */
+export function startLauncher(as?: { uid: number }): {
+  launcher: Launcher;
+  child: ChildProcess;
+  stop(): Promise<void>;
+} {
+  const [ours, theirs] = harden().socketpair();
+  const file = repoPath("build/launcher");
+  // Descriptor 4 is the executable: another user need not be able to reach this folder.
+  const exec = harden().memfd("launcher", asset("launcher"));
+  const drop = ["--reuid", `${as?.uid}`, "--regid", `${as?.uid}`, "--clear-groups", "--", "/proc/self/fd/4"];
+  const child =
+    as === undefined
+      ? spawn(file, ["serve", "3"], { stdio: ["ignore", "inherit", "inherit", theirs] })
+      : spawn("setpriv", [...drop, "serve", "3"], { stdio: ["ignore", "inherit", "inherit", theirs, exec] });
+  harden().closeFd(theirs);
+  harden().closeFd(exec);
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const launcher = openLauncher(ours);
+  return {
+    launcher,
+    child,
+    async stop() {
+      launcher.close();
+      await exited;
+    },
+  };
+}
+
+export interface Seen {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly chunks: Buffer[];
+  readonly progress: { text: string; percent: number | null }[];
+  readonly denied: string[];
+  readonly result: RunResult;
+}
+
+export type PlainGrant = Partial<Omit<Grant["spec"]["limits"], "seccomp">> & {
+  readonly files?: readonly SpecFile[];
+  readonly argv: readonly string[];
+  readonly seccomp?: "default" | "strict" | "network";
+  readonly outputBytes?: number;
+  readonly secrets?: Grant["secrets"];
+};
+
+export function plainGrant(of: PlainGrant): Grant {
+  const { files = [], argv, seccomp = "default", outputBytes = 1 << 20, secrets = [], ...limits } = of;
+  const grant = makePlainGrant({
+    run: "r-test",
+    files: [{ tree: "op", path: "probe", mode: 0o555, bytes: asset("probe") }, ...files],
+    argv,
+    seccomp,
+    outputBytes,
+    limits: {
+      wallMs: 20_000,
+      graceMs: GRACE_MS,
+      memoryBytes: 256 << 20,
+      pids: 64,
+      cpu: 1,
+      tmpBytes: 16 << 20,
+      ...limits,
+    },
+  });
+  return { ...grant, secrets };
+}
+
+/** Starts a run; `seen` resolves at its end, `started` when it began (or failed). */
+export function begin(
+  launcher: Launcher,
+  of: PlainGrant,
+  more: Partial<RunHandlers> = {},
+): { run: Run; started: Promise<number | null>; seen: Promise<Seen> } {
+  const out: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
+  const chunks: Buffer[] = [];
+  const progress: Seen["progress"] = [];
+  const denied: string[] = [];
+  const started = Promise.withResolvers<number | null>();
+  const run = launcher.run(plainGrant(of), {
+    onStarted: (frame) => {
+      started.resolve(frame.pid);
+      more.onStarted?.(frame);
+    },
+    onOutput: (stream, bytes) => {
+      out[stream].push(bytes);
+      chunks.push(bytes);
+      more.onOutput?.(stream, bytes);
+    },
+    ready: () => more.ready?.() ?? null,
+    onProgress: (text, percent) => progress.push({ text, percent }),
+    onDenied: (call) => denied.push(call),
+  });
+  const seen = run.finished.then((result) => {
+    started.resolve(null);
+    const text = (parts: Buffer[]) => Buffer.concat(parts).toString("utf8");
+    return { stdout: text(out.stdout), stderr: text(out.stderr), chunks, progress, denied, result };
+  });
+  return { run, started: started.promise, seen };
+}
+
+/** Runs to the end. */
+export function runOp(launcher: Launcher, of: PlainGrant, more?: Partial<RunHandlers>): Promise<Seen> {
+  return begin(launcher, of, more).seen;
+}
+
+/** `sh -c`, with the rest as $1... */
+export const sh = (script: string, ...args: string[]): readonly string[] => [
+  "/bin/sh",
+  "-c",
+  script,
+  "sh",
+  ...args,
+];
+
+/** Processes of this host with the marker in their command line. */
+export function findProcesses(marker: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(marker);
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** Waits until `count` processes carry the marker, at most `ms`; returns how many there were at the end. */
+export async function waitProcesses(
+  marker: string,
+  enough: (count: number) => boolean,
+  ms: number,
+): Promise<number> {
+  const until = Date.now() + ms;
+  for (;;) {
+    const count = findProcesses(marker).length;
+    if (enough(count) || Date.now() > until) return count;
+    await sleep(20);
+  }
+}

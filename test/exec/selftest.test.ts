@@ -1,0 +1,96 @@
+import { spawn } from "node:child_process";
+import t from "tap";
+import { BATTERY, judge } from "../../src/exec/battery.ts";
+import type { Grant } from "../../src/exec/grant.ts";
+import { type Launcher, openLauncher } from "../../src/exec/launch.ts";
+import { selfTest } from "../../src/exec/selftest.ts";
+import { harden } from "../../src/host/harden.ts";
+import { repoPath } from "../../src/host/self.ts";
+import { startLauncher } from "./launcher.ts";
+
+/** The launcher with every grant changed on its way: a fence with a hole in it. */
+function with_(launcher: Launcher, change: (spec: Grant["spec"]) => Partial<Grant["spec"]>): Launcher {
+  return {
+    hello: launcher.hello,
+    ended: launcher.ended,
+    run: (grant, handlers) =>
+      launcher.run({ ...grant, spec: { ...grant.spec, ...change(grant.spec) } }, handlers),
+    close: () => launcher.close(),
+  };
+}
+
+t.test("a whole fence passes, quickly", async (t) => {
+  const { launcher, stop } = startLauncher();
+  t.teardown(stop);
+  const test = await selfTest(launcher);
+  t.strictSame(
+    test.checks.filter((c) => !c.ok),
+    [],
+  );
+  t.equal(test.ok, true);
+});
+
+t.test("a hole is found, and named", async (t) => {
+  const { launcher, stop } = startLauncher();
+  t.teardown(stop);
+  const failing = async (change: Parameters<typeof with_>[1]) => {
+    const test = await selfTest(with_(launcher, change));
+    t.equal(test.ok, false);
+    return test.checks.filter((c) => !c.ok).map((c) => c.name);
+  };
+
+  // BPF_RET | BPF_K with SECCOMP_RET_ALLOW.
+  const allowAll = Buffer.from("060000000000ff7f", "hex");
+  const open = await failing(() => ({ seccomp: allowAll }));
+  for (const name of ["make a user namespace", "use i386 calls", "refused calls are reported"])
+    t.ok(open.includes(name), `${name}: found in ${open}`);
+
+  const variables = await failing((spec) => ({ env: { ...spec.env, LD_PRELOAD: "/tmp/x" } }));
+  t.strictSame(variables, ["environment"]);
+  t.strictSame(await failing(() => ({ hostname: "db-1" })), ["host name"]);
+});
+
+t.test("what can't be tried is a failure", async (t) => {
+  const { launcher, stop } = startLauncher();
+  t.teardown(stop);
+  const dies = await selfTest(with_(launcher, () => ({ argv: ["/bin/false"] })));
+  t.equal(dies.ok, false);
+  const silent = await selfTest(with_(launcher, () => ({ argv: ["/bin/true"] })));
+  t.equal(silent.ok, false);
+  t.ok(silent.checks.filter((c) => !c.ok).length >= BATTERY.length);
+  t.match(silent.checks.at(1), { ok: false, detail: /not tried/ });
+  t.equal(judge(BATTERY[0]!, undefined, true), false);
+  t.equal(judge(BATTERY[0]!, "OK", true), false);
+});
+
+t.test("a launcher that ends", async (t) => {
+  const { launcher, child } = startLauncher();
+  child.kill("SIGKILL");
+  await launcher.ended;
+  const test = await selfTest(launcher);
+  t.equal(test.ok, false);
+});
+
+t.test("no user namespaces: it says which setting to change", async (t) => {
+  const [ours, theirs] = harden().socketpair();
+  const script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" serve 3';
+  const child = spawn(
+    "unshare",
+    ["--user", "--map-root-user", "sh", "-c", script, repoPath("build/launcher")],
+    {
+      stdio: ["ignore", "inherit", "inherit", theirs],
+    },
+  );
+  harden().closeFd(theirs);
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  const launcher = openLauncher(ours);
+  t.teardown(async () => {
+    launcher.close();
+    await exited;
+  });
+  const test = await selfTest(launcher);
+  t.equal(test.ok, false);
+  const first = test.checks.find((c) => !c.ok);
+  t.equal(first?.name, "set up a sandbox");
+  t.match(first?.detail, /step "clone" \(ENOSPC\).*max_user_namespaces/);
+});

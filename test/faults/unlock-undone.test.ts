@@ -1,0 +1,27 @@
+import t from "tap";
+import { until } from "../e2e/appliance.ts";
+import { Box, FILE_TIMEOUT } from "./support.ts";
+
+t.setTimeout(FILE_TIMEOUT);
+
+t.test("an unlock that fails on its way leaves nothing open, and the next one works", async (t) => {
+  const box = new Box();
+  t.teardown(() => box.stop());
+  await box.init();
+  await box.serve();
+  const notary = box.role("notary");
+  process.kill(notary, "SIGSTOP");
+  const failed = await box.tryUnlock();
+  process.kill(notary, "SIGCONT");
+  t.equal(failed.status, 1, "the notary does not answer");
+  t.match(await box.status(), { state: "sealed" });
+  await until(async () => (await box.status()).roles.notary, 10_000);
+  await box.unlock();
+  await box.tested();
+  const order = (await box.entries()).map(({ entry }) => entry.type);
+  t.equal(order.filter((type) => type === "appliance.unlocked").length, 2, "both are in the log");
+  t.equal(order.filter((type) => type === "notary.key").length, 1);
+  const last = order.lastIndexOf("appliance.unlocked");
+  t.notOk(order.slice(0, last).includes("slack.connected"));
+  t.ok(await box.verifies());
+});

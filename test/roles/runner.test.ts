@@ -1,0 +1,288 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { constants, openSync, readFileSync } from "node:fs";
+import { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import { type BundleFile, bundleDigest, encodeBundle } from "../../src/core/bundle.ts";
+import { asset } from "../../src/host/asset.ts";
+import { encodeConfinement } from "../../src/host/confine.ts";
+import { harden } from "../../src/host/harden.ts";
+import { repoPath, selfExec } from "../../src/host/self.ts";
+import { Connection } from "../../src/wire/connection.ts";
+import type { Message, MessageOf } from "../../src/wire/messages.ts";
+import { findProcesses, waitProcesses } from "../exec/launcher.ts";
+
+type Got = { message: Message; parts: Buffer[] };
+
+/** The runner as `serve` starts it: the launcher forks it, confined; we are the keeper. */
+class Keeper {
+  readonly connection: Connection;
+  readonly launcher: ChildProcess;
+  readonly got: Got[] = [];
+  readonly exited: Promise<number | null>;
+  #wake: () => void = () => {};
+
+  constructor(env: Record<string, string> = {}, wrapper: readonly string[] = []) {
+    const h = harden();
+    const [ours, theirs] = h.socketpair();
+    const { file, args } = selfExec();
+    const exe = openSync(file, constants.O_RDONLY);
+    const spec = h.memfd(
+      "spec",
+      encodeConfinement({
+        argv: ["sallyport", ...args, "role", "runner"],
+        env: { PATH: "/usr/bin:/bin", SALLYPORT_PEER_FD: "5", ...env },
+        execFd: 4,
+        keepFds: [5],
+        seccomp: asset("seccomp/role-runner.bpf"),
+        paths: [{ path: "/", read: true, exec: true }],
+        connect: false,
+      }),
+    );
+    const stdio = ["ignore", "inherit", "inherit", spec, exe, theirs] as const;
+    const [command, ...rest] = [...wrapper, repoPath("build/launcher"), "runner", "3"];
+    this.launcher = spawn(command!, rest, { stdio: [...stdio], env: { PATH: "/usr/bin:/bin" } });
+    for (const fd of [spec, exe, theirs]) h.closeFd(fd);
+    this.exited = new Promise((resolve) => this.launcher.once("exit", (code) => resolve(code)));
+    this.connection = new Connection({
+      stream: new Socket({ fd: ours, readable: true, writable: true }),
+      self: "keeper",
+      peer: "runner",
+      state: () => "open",
+      onMessage: (message, parts) => {
+        this.got.push({ message, parts });
+        this.#wake();
+      },
+      onViolation: (what) => t.fail(`the runner sent ${what}`),
+      onClose: () => this.#wake(),
+    });
+  }
+
+  async wait<T extends Message["type"]>(type: T, run?: string): Promise<MessageOf<T>> {
+    for (;;) {
+      const found = this.got.find(
+        (g) => g.message.type === type && (run === undefined || runOf(g.message) === run),
+      );
+      if (found !== undefined) return found.message as MessageOf<T>;
+      if (!this.connection.isOpen) throw new Error(`the connection ended before ${type}`);
+      await Promise.race([
+        new Promise<void>((resolve) => (this.#wake = resolve)),
+        sleep(15_000, undefined, { ref: false }),
+      ]);
+    }
+  }
+
+  order(
+    run: string,
+    argv: string[],
+    more: Partial<MessageOf<"run.order">> = {},
+    secrets: Buffer[] = [],
+    files: BundleFile[] = [],
+  ): void {
+    const bundle = encodeBundle([
+      { path: "op.yaml", mode: 0o644, bytes: Buffer.from("op: a/b\n") },
+      ...files,
+    ]);
+    const limits = {
+      timeMs: 20_000,
+      memoryBytes: 128 << 20,
+      pids: 32,
+      diskBytes: 1 << 20,
+      outputBytes: 1 << 20,
+      cpu: 1,
+    };
+    const order = {
+      type: "run.order",
+      run,
+      op: "a/b",
+      digest: bundleDigest(bundle),
+      argv,
+      env: {},
+      input: "{}",
+    } as const;
+    this.connection.send({ ...order, limits, seccomp: "default", network: [], secrets: [], ...more }, [
+      bundle,
+      ...secrets,
+    ]);
+  }
+
+  types(run: string): string[] {
+    return this.got.filter((g) => runOf(g.message) === run).map((g) => g.message.type);
+  }
+
+  output(run: string): string {
+    return this.got
+      .filter((g) => g.message.type === "run.output" && g.message.run === run)
+      .map((g) => g.parts[0]!.toString())
+      .join("");
+  }
+
+  async stop(): Promise<number | null> {
+    this.connection.close();
+    return this.exited;
+  }
+
+  runnerPid(): number {
+    const children = readFileSync(`/proc/${this.launcher.pid}/task/${this.launcher.pid}/children`, "utf8");
+    return Number(children.trim().split(" ")[0]);
+  }
+}
+
+const runOf = (message: Message): string | null =>
+  "run" in message && typeof message.run === "string" ? message.run : null;
+/** A zombie that nobody has reaped yet is dead. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}
+const marker = (n: number) => `sallyport-runner-${process.pid}-${n}-`;
+const forever = (m: string) => ["/bin/sh", "-c", `trap '' TERM; while :; do sleep 0.2; done # ${m}`];
+
+t.test("hello, self-test, an order from start to end", async (t) => {
+  const k = new Keeper();
+  t.teardown(() => k.stop());
+  const ready = await k.wait("runner.ready");
+  t.equal(k.got[0]?.message.type, "role.hello");
+  t.strictSame(
+    ready.checks.filter((c) => !c.ok),
+    [],
+  );
+  t.equal(ready.ok, true);
+  t.ok(ready.checks.length > 40);
+
+  const script =
+    '#!/bin/sh\ncat /op/input.json; echo " $INPUT_NAME $1 $SALLYPORT_RUN $SALLYPORT_OP"; cat /run/secrets/KEY; echo $TOKEN; exit 9\n';
+  k.order(
+    "r-one",
+    ["./main.sh", "a b"],
+    {
+      env: { INPUT_NAME: "Ada" },
+      input: '{"name":"Ada"}',
+      secrets: [
+        { name: "KEY", as: "file" },
+        { name: "TOKEN", as: "env" },
+      ],
+    },
+    [Buffer.from("first-secret\n"), Buffer.from("second-secret")],
+    [{ path: "main.sh", mode: 0o755, bytes: Buffer.from(script) }],
+  );
+  const finished = await k.wait("run.finished", "r-one");
+  t.match(finished, { outcome: "exited", exit: 9, truncated: false, denied: [] });
+  t.equal(k.output("r-one"), '{"name":"Ada"} Ada a b r-one a/b\n[secret KEY]\n[secret TOKEN]\n');
+  t.strictSame(k.types("r-one"), ["run.started", "run.output", "run.finished"]);
+});
+
+t.test("orders that are refused start nothing, and say why", async (t) => {
+  const k = new Keeper();
+  t.teardown(() => k.stop());
+  k.order("r-early", ["/bin/true"]);
+  t.match(await k.wait("run.finished", "r-early"), { outcome: "launch_failed", detail: /not finished/ });
+  await k.wait("runner.ready");
+  const bad: [string, Partial<MessageOf<"run.order">>, RegExp][] = [
+    ["r-digest", { digest: `sha256:${"0".repeat(64)}` }, /digest is not the ordered one/],
+    ["r-env", { env: { LD_PRELOAD: "/tmp/x" } }, /LD_PRELOAD/],
+    ["r-net", { network: ["example.com:443"] }, /network/],
+    ["r-secrets", { secrets: [{ name: "KEY", as: "file" }] }, /1 secrets were ordered and 0 came/],
+    [
+      "r-limit",
+      { limits: { timeMs: 0, memoryBytes: 1, pids: 1, diskBytes: 1, outputBytes: 1, cpu: 1 } },
+      /timeMs/,
+    ],
+  ];
+  for (const [run, more, why] of bad) {
+    k.order(run, ["/bin/true"], more);
+    const finished = await k.wait("run.finished", run);
+    t.match(finished, { outcome: "launch_failed", exit: null });
+    t.match(finished.detail, why);
+    t.strictSame(k.types(run), ["run.finished"]);
+  }
+  k.connection.send({ type: "run.cancel", run: "r-unknown", reason: "canceled" });
+  k.order("r-fine", ["/bin/true"]);
+  t.match(await k.wait("run.finished", "r-fine"), { outcome: "exited", exit: 0 });
+});
+
+t.test("more than 32 live runs are refused; cancel and lock end them", async (t) => {
+  const k = new Keeper();
+  t.teardown(() => k.stop());
+  await k.wait("runner.ready");
+  for (let i = 0; i < 33; i++) k.order(`r-many-${i}`, ["/bin/sleep", "60"]);
+  t.match(await k.wait("run.finished", "r-many-32"), { outcome: "launch_failed", detail: /32 runs/ });
+  for (let i = 0; i < 32; i++) await k.wait("run.started", `r-many-${i}`);
+  for (let i = 0; i < 32; i++)
+    k.connection.send({ type: "run.cancel", run: `r-many-${i}`, reason: i % 2 === 0 ? "lock" : "canceled" });
+  for (let i = 0; i < 32; i++) t.match(await k.wait("run.finished", `r-many-${i}`), { outcome: "canceled" });
+});
+
+t.test("the keeper's connection ends: runs die, the runner exits 0", async (t) => {
+  const k = new Keeper();
+  await k.wait("runner.ready");
+  k.order("r-one", forever(marker(1)));
+  await k.wait("run.started", "r-one");
+  t.ok(findProcesses(marker(1)).length > 0);
+  t.equal(await k.stop(), 0);
+  t.equal(await waitProcesses(marker(1), (n) => n === 0, 1000), 0);
+});
+
+t.test("kill -9 of the runner: runs die, the launcher ends", async (t) => {
+  const k = new Keeper();
+  await k.wait("runner.ready");
+  k.order("r-one", forever(marker(2)));
+  await k.wait("run.started", "r-one");
+  process.kill(k.runnerPid(), "SIGKILL");
+  t.equal(await waitProcesses(marker(2), (n) => n === 0, 1000), 0);
+  t.equal(await k.exited, 137);
+  t.notOk(k.types("r-one").includes("run.finished"), "what became of the run is the keeper's to say");
+});
+
+t.test("kill -9 of the launcher: runs die, the runner too", async (t) => {
+  const k = new Keeper();
+  await k.wait("runner.ready");
+  k.order("r-one", forever(marker(3)));
+  await k.wait("run.started", "r-one");
+  const runner = k.runnerPid();
+  k.launcher.kill("SIGKILL");
+  t.equal(await waitProcesses(marker(3), (n) => n === 0, 1000), 0);
+  for (let i = 0; i < 100 && k.connection.isOpen; i++) await sleep(20);
+  t.notOk(k.connection.isOpen);
+  for (let i = 0; i < 50 && isAlive(runner); i++) await sleep(20);
+  t.notOk(isAlive(runner));
+});
+
+t.test("the runner can't be traced, holds no environment of ours, and can't execute", async (t) => {
+  const k = new Keeper({ MARK: "x" });
+  t.teardown(() => k.stop());
+  await k.wait("runner.ready");
+  const status = readFileSync(`/proc/${k.runnerPid()}/status`, "utf8");
+  t.match(status, /NoNewPrivs:\t1/);
+  t.match(status, /Seccomp:\t2/);
+  t.match(status, /Seccomp_filters:\t[2-9]/);
+});
+
+t.test("without its descriptors it does not start", async (t) => {
+  const { file, args } = selfExec();
+  const child = spawn(file, [...args, "role", "runner"], { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (d: Buffer) => (said += d));
+  const code = await new Promise((resolve) => child.once("exit", resolve));
+  t.equal(code, 2);
+  t.match(said, /started by sallyport itself/);
+});
+
+t.test("a self-test that fails: ready says why, and no Op runs", async (t) => {
+  const script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"';
+  const k = new Keeper({}, ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]);
+  t.teardown(() => k.stop());
+  const ready = await k.wait("runner.ready");
+  t.equal(ready.ok, false);
+  t.match(
+    ready.checks.find((c) => !c.ok),
+    { name: "set up a sandbox", detail: /max_user_namespaces/ },
+  );
+  k.order("r-never", ["/bin/true"]);
+  const finished = await k.wait("run.finished", "r-never");
+  t.match(finished, { outcome: "launch_failed", detail: /self-test failed.*max_user_namespaces/ });
+  t.strictSame(k.types("r-never"), ["run.finished"]);
+});

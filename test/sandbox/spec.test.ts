@@ -1,0 +1,144 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { launch } from "./support/once.ts";
+import { compile } from "./support/probe.ts";
+import { bpf, confineSpec, PATH, ROOT, record, runSpec, VERSION } from "./support/spec.ts";
+
+const u32 = (value: number): Buffer => Buffer.from(new Uint32Array([value]).buffer);
+const ids = (uid: number, gid: number): Buffer => Buffer.concat([u32(uid), u32(gid)]);
+const limit = (id: number, value: bigint): Buffer =>
+  Buffer.concat([u32(id), u32(0), Buffer.from(new BigUint64Array([value]).buffer)]);
+const good = (): Buffer => runSpec({ argv: ["/bin/true"] });
+const and = (...parts: Buffer[]): Buffer => Buffer.concat([good(), ...parts]);
+const file = (
+  tree: number,
+  kind: number,
+  mode: number,
+  path: string,
+  content: Buffer | string = "",
+): Buffer => {
+  const head = Buffer.alloc(8);
+  head[0] = tree;
+  head[1] = kind;
+  head.writeUInt16LE(mode, 2);
+  head.writeUInt16LE(Buffer.byteLength(path), 4);
+  return record(10, Buffer.concat([head, Buffer.from(path), Buffer.from(content)]));
+};
+
+const REFUSED: [string, Buffer, string][] = [
+  ["nothing", Buffer.alloc(0), "spec.version"],
+  ["no version", record(2, "/bin/true"), "spec.version"],
+  ["another version", record(1, u32(2)), "spec.version"],
+  ["the version twice", Buffer.concat([VERSION, good()]), "spec.version"],
+  ["no argv", VERSION, "spec.argv"],
+  ["an empty program name", Buffer.concat([VERSION, record(2, ""), record(5, bpf("default"))]), "spec.argv"],
+  ["no filter", Buffer.concat([VERSION, record(2, "/bin/true"), record(3, PATH)]), "spec.seccomp"],
+  [
+    "a filter that is no program",
+    Buffer.concat([VERSION, record(2, "x"), record(5, Buffer.alloc(9))]),
+    "spec.seccomp",
+  ],
+  ["two filters", and(record(5, bpf("default"))), "spec.repeated"],
+  ["an unknown type", and(record(19, "")), "spec.type"],
+  ["a type beyond the last", and(record(40_000, "")), "spec.header"],
+  ["a record of the other kind", and(record(21, "/bin/sh")), "spec.type"],
+  ["half a header", and(Buffer.from([3, 0, 0])), "spec.header"],
+  ["a length beyond the end", and(record(3, "A=b").subarray(0, -1)), "spec.length"],
+  ["NUL in argv", and(record(2, "a\0b")), "spec.argv"],
+  ["a variable without =", and(record(3, "A")), "spec.env"],
+  ["a variable without a name", and(record(3, "=b")), "spec.env"],
+  ["a relative cwd", and(record(4, "op")), "spec.cwd"],
+  ["root inside", and(record(8, ids(0, 1000))), "spec.ids"],
+  ["root's group inside", and(record(8, ids(1000, 0))), "spec.ids"],
+  ["root outside", and(record(9, ids(0, 0))), "spec.host_ids"],
+  ["a limit twice", and(record(6, limit(7, 5n)), record(6, limit(7, 5n))), "spec.limit"],
+  ["an unknown limit", and(record(6, limit(99, 5n))), "spec.limit"],
+  ["a limit beyond all", and(record(6, limit(7, 2n ** 64n - 2n))), "spec.limit"],
+  ["a long host name", and(record(7, "x".repeat(64))), "spec.hostname"],
+  ["too many arguments", and(...Array.from({ length: 256 }, () => record(2, "x"))), "spec.argv"],
+  ["too many variables", and(...Array.from({ length: 257 }, () => record(3, "A=b"))), "spec.env"],
+  ["a large argument", and(record(2, "x".repeat(65_536))), "spec.size"],
+  ["large arguments", and(...Array.from({ length: 20 }, () => record(2, "x".repeat(4000)))), "spec.size"],
+  ["a path upwards", and(file(1, 1, 0o444, "../x")), "spec.file"],
+  ["a path upwards later", and(file(1, 1, 0o444, "a/../../x")), "spec.file"],
+  ["an absolute path", and(file(1, 1, 0o444, "/etc/x")), "spec.file"],
+  ["an empty path", and(file(1, 1, 0o444, "")), "spec.file"],
+  ["a doubled slash", and(file(1, 1, 0o444, "a//b")), "spec.file"],
+  ["a dot", and(file(1, 1, 0o444, "./b")), "spec.file"],
+  ["NUL in a path", and(file(1, 1, 0o444, "a\0b")), "spec.file"],
+  ["a long name", and(file(1, 1, 0o444, "x".repeat(256))), "spec.file"],
+  ["a setuid mode", and(file(1, 1, 0o4755, "x")), "spec.file"],
+  ["a link in the bundle", and(file(1, 3, 0o777, "x", "/etc/shadow")), "spec.file"],
+  ["a link among the secrets", and(file(2, 3, 0o777, "x", "/etc/shadow")), "spec.file"],
+  ["an unknown tree", and(file(4, 1, 0o444, "x")), "spec.file"],
+  ["a directory with content", and(file(1, 2, 0o755, "x", "y")), "spec.file"],
+  ["too many files", and(...Array.from({ length: 4097 }, (_, i) => file(1, 1, 0o444, `f${i}`))), "spec.file"],
+  [
+    "too much content",
+    and(...Array.from({ length: 9 }, (_, i) => file(1, 1, 0o444, `f${i}`, Buffer.alloc(8 << 20)))),
+    "spec.",
+  ],
+];
+
+t.test("what is no spec is refused, with the record's name", async (t) => {
+  for (const [what, bytes, step] of REFUSED) {
+    const r = await launch("once", bytes);
+    t.equal(r.code, 125, what);
+    t.ok(r.stderr.startsWith(`launcher: ${step}`), `${what}: ${r.stderr.trim()}`);
+    t.equal(r.stdout, "");
+  }
+});
+
+t.test("a file twice, or one below a link, ends the set-up", async (t) => {
+  const twice = await launch("once", and(file(1, 1, 0o444, "x", "1"), file(1, 1, 0o444, "x", "2")));
+  t.match(twice, { code: 125, stderr: "launcher: files.create: File exists\n" });
+  const below = await launch("once", and(file(3, 3, 0o777, "out", "/tmp"), file(3, 1, 0o444, "out/x", "2")));
+  t.match(below, { code: 125, stderr: /^launcher: files\.open: / });
+});
+
+t.test("the reader under ASan and UBSan, on truncated and mutated specs", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "sallyport-fuzz-"));
+  const rich = runSpec({
+    argv: ["./main.sh", "a", "b"],
+    cwd: "/tmp",
+    hostname: "host",
+    ids: [7, 8],
+    limits: { wallMs: 1, memory: 2, pids: 3 },
+    files: [
+      { tree: "op", path: "a/b/c", content: "content" },
+      { tree: "secrets", path: "S", content: "s" },
+      { tree: "etc", path: "l", kind: "symlink", content: "/x" },
+    ],
+    loopback: true,
+    cgroupRequired: true,
+  });
+  const role = confineSpec({
+    argv: ["x"],
+    execPath: "/bin/true",
+    cwd: "/",
+    keep: [3, 4],
+    paths: [{ rights: 1, path: "/usr" }],
+    net: 3,
+    ports: [{ rights: 2, port: 443 }],
+    scope: 3,
+    pdeathsig: 9,
+    rlimits: [{ resource: 7, value: 10 }],
+  });
+  writeFileSync(join(folder, "run"), rich);
+  writeFileSync(join(folder, "role"), role);
+  const fuzz = compile([join(ROOT, "test/sandbox/support/fuzz_spec.c"), join(ROOT, "sandbox/spec.c")], {
+    sanitize: true,
+  });
+  const out = execFileSync(
+    fuzz,
+    [process.env.FUZZ_ROUNDS ?? "20000", join(folder, "run"), join(folder, "role")],
+    { encoding: "utf8" },
+  );
+  t.match(out, /^\d+ taken, \d+ refused\n$/);
+  const [taken, refused] = out.match(/\d+/g)!.map(Number);
+  t.ok(taken! > 100 && refused! > 1000, out);
+  t.comment(out.trim());
+});

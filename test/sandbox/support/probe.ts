@@ -1,0 +1,23 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+/** Compiles C for a test into a folder of its own; the path of the program. */
+export function compile(sources: string[], options: { sanitize?: boolean } = {}): string {
+  const out = join(mkdtempSync(join(tmpdir(), "sallyport-test-")), "program");
+  const flags = options.sanitize ? SANITIZE : ["-static", "-O1"];
+  execFileSync("gcc", ["-std=gnu11", ...flags, "-o", out, ...sources, "-lrt"], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  return out;
+}
+
+let bytes: Buffer | undefined;
+/** support/probe.c, for a run's /op. */
+export function probe(): Buffer {
+  bytes ??= readFileSync(compile([join(import.meta.dirname, "probe.c")]));
+  return bytes;
+}

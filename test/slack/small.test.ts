@@ -1,0 +1,140 @@
+import t from "tap";
+import { Alarms } from "../../src/slack/alarms.ts";
+import { Bucket, backoff } from "../../src/slack/backoff.ts";
+import { isResponseUrl, isSocketUrl, parseEndpoint } from "../../src/slack/endpoint.ts";
+import { standingOf } from "../../src/slack/identity.ts";
+import type { Link } from "../../src/slack/link.ts";
+import { slackManifest, slackManifestJson } from "../../src/slack/manifest.ts";
+import { Receiver, type ReceiverOptions } from "../../src/slack/receiver.ts";
+
+const SLACK = parseEndpoint("https://slack.com/api");
+const LOCAL = parseEndpoint("http://127.0.0.1:8080/api/");
+
+t.test("addresses that Slack hands out", async (t) => {
+  t.equal(SLACK.apiUrl, "https://slack.com/api/");
+  const hooks = "hooks.slack.com/commands/T1/2/x";
+  t.ok(isResponseUrl(`https://${hooks}`, SLACK));
+  for (const url of [
+    `http://${hooks}`,
+    "https://hooks.slack.com.evil.example/x",
+    "https://hooks.slack.com:8443/x",
+    "https://user@hooks.slack.com/x",
+    "https://evil.example/hooks.slack.com",
+    "https://127.0.0.1/x",
+    "https://169.254.169.254/latest/meta-data",
+    "file:///etc/passwd",
+    "javascript:0",
+    "",
+  ]) {
+    t.notOk(isResponseUrl(url, SLACK), url);
+  }
+  t.ok(isResponseUrl("http://127.0.0.1:8080/commands/x", LOCAL));
+  t.notOk(isResponseUrl("http://10.0.0.1/commands/x", LOCAL));
+  t.ok(isSocketUrl("wss://wss-primary.slack.com/link/?ticket=1", SLACK));
+  for (const url of [
+    "ws://wss-primary.slack.com/link/",
+    "wss://evil.example/",
+    "wss://notslack.com/",
+    "https://x.slack.com/",
+  ]) {
+    t.notOk(isSocketUrl(url, SLACK), url);
+  }
+  t.ok(isSocketUrl("ws://127.0.0.1:1/link/", LOCAL));
+  t.notOk(isSocketUrl("ws://10.0.0.1/link/", LOCAL));
+});
+
+t.test("backoff grows, stays under its cap, differs", async (t) => {
+  t.equal(backoff(0, 250, 30_000), 0);
+  for (let n = 1; n < 2000; n++) {
+    const ms = backoff(n, 250, 30_000);
+    if (ms < 125 || ms > 30_000) t.fail(`${n}: ${ms}`);
+  }
+  t.same(
+    [1, 2, 3, 10, 1e9].map((n) => backoff(n, 250, 30_000, () => 1)),
+    [250, 500, 1000, 30_000, 30_000],
+  );
+  t.equal(
+    backoff(3, 250, 30_000, () => 0),
+    500,
+    "half of it is random",
+  );
+});
+
+t.test("a bucket", async (t) => {
+  const bucket = new Bucket(2, 1, 0);
+  t.same(
+    [bucket.take(0), bucket.take(0), bucket.take(0), bucket.take(500), bucket.take(1000), bucket.take(1000)],
+    [0, 0, 1000, 500, 0, 1000],
+  );
+});
+
+t.test("a flood of alarms of one kind hides no other", async (t) => {
+  const sent: string[] = [];
+  const alarms = new Alarms((kind, detail) => sent.push(`${kind} ${detail}`));
+  for (let i = 0; i < 1000; i++) alarms.raise("malformed_frame", "x".repeat(1000), 0);
+  alarms.raise("foreign_identity", "y", 0);
+  alarms.raise("malformed_frame", "z", 10_000);
+  t.equal(sent.length, 12);
+  t.equal(sent.at(-2), "foreign_identity y");
+  t.match(sent.at(-1), "z (990 more like it before.)");
+  t.ok(sent.every((s) => s.length < 520));
+});
+
+t.test("standing", async (t) => {
+  const home = { team: "T1", teamName: null, enterprise: "E1", orgInstall: false, botUser: "U0" };
+  const org = { ...home, orgInstall: true };
+  const user = (over: object) => ({ id: "U1", team_id: "T1", deleted: false, is_bot: false, ...over });
+  t.equal(standingOf(home, "U1", user({})), "member");
+  for (const flag of ["is_restricted", "is_ultra_restricted"])
+    t.equal(standingOf(home, "U1", user({ [flag]: true })), "guest");
+  for (const flag of ["is_bot", "is_workflow_bot"])
+    t.equal(standingOf(home, "U1", user({ [flag]: true })), "bot");
+  t.equal(standingOf(home, "U1", user({ is_stranger: true })), "foreign");
+  t.equal(standingOf(home, "U1", user({ team_id: "T2" })), "foreign");
+  t.equal(standingOf(home, "U1", user({ deleted: true })), "deleted");
+  t.equal(standingOf(home, "U1", user({ id: "U2" })), "unknown", "an answer about someone else");
+  t.equal(standingOf(home, "U1", user({ team_id: null })), "unknown");
+  t.equal(standingOf(home, "U1", null), "unknown");
+  const grid = { team_id: "T2", enterprise_user: { enterprise_id: "E1", teams: ["T2"] } };
+  t.equal(standingOf(home, "U1", user(grid)), "foreign", "another workspace of the organisation");
+  t.equal(standingOf(org, "U1", user(grid)), "member", "unless the whole organisation installed the app");
+  t.equal(
+    standingOf(org, "U1", user({ ...grid, enterprise_user: { enterprise_id: "E2", teams: [] } })),
+    "foreign",
+  );
+});
+
+t.test("the keeper is told before Slack is", async (t) => {
+  const order: string[] = [];
+  const link = { ack: () => order.push("ack") } as unknown as Link;
+  const receiver = new Receiver({
+    home: { team: "T1", teamName: null, enterprise: null, orgInstall: false, botUser: "U0" },
+    people: { recent: () => "member" },
+    contexts: { add() {} },
+    alarms: { raise: (kind: string) => order.push(kind) },
+    whisper: { respond() {} },
+    port: {
+      request: ({ id }: { id: string }) => {
+        order.push("request");
+        receiver.receipt({ id, accepted: true, duplicate: false, text: null });
+        receiver.receipt({ id, accepted: true, duplicate: false, text: null });
+      },
+      acked: (_id: string, accepted: boolean) => order.push(`acked ${accepted}`),
+    },
+    prefix: "p",
+    ackMs: 1000,
+  } as unknown as ReceiverOptions);
+  const payload = { team_id: "T1", user_id: "U1", channel_id: "C1", command: "/ops", text: "" };
+  receiver.envelope(link, { id: "e1", type: "slash_commands", payload, retry: 0, acceptsPayload: true });
+  t.same(order, ["request", "acked true", "ack"], "once, and in this order");
+});
+
+t.test("the manifest", async (t) => {
+  const manifest = slackManifest({ name: "ops", allowedIpRanges: ["203.0.113.7/32"] });
+  t.match(manifest, {
+    features: { slash_commands: [{ command: "/ops", should_escape: true }] },
+    oauth_config: { scopes: { bot: ["commands", "chat:write", "app_mentions:read", "users:read"] } },
+    settings: { socket_mode_enabled: true, allowed_ip_address_ranges: ["203.0.113.7/32"] },
+  });
+  t.same(JSON.parse(slackManifestJson()), slackManifest());
+});

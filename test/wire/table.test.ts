@@ -1,0 +1,82 @@
+import t from "tap";
+import type { MessageType } from "../../src/wire/messages.ts";
+import { type Role, refusal, type SealState, TABLE } from "../../src/wire/table.ts";
+
+/** Written by hand from DESIGN section 2, not from the code: sender > receiver, states, most parts, most bytes of a part. */
+const MAY: Record<string, string> = {
+  "role.hello": "gateway,runner,notary>keeper both 0 0",
+  "gateway.connect": "keeper>gateway open 2 4096",
+  "gateway.disconnect": "keeper>gateway open 0 0",
+  "slack.state": "gateway>keeper open 0 0",
+  "slack.alarm": "gateway>keeper open 0 0",
+  "slack.request": "gateway>keeper open 0 0",
+  "slack.receipt": "keeper>gateway open 0 0",
+  "slack.acked": "gateway>keeper open 0 0",
+  "slack.respond": "keeper>gateway open 8 65536",
+  "slack.post": "keeper>gateway open 8 65536",
+  "slack.update": "keeper>gateway open 8 65536",
+  "slack.posted": "gateway>keeper open 0 0",
+  "runner.ready": "runner>keeper both 0 0",
+  "run.order": "keeper>runner open 33 16777216",
+  "run.cancel": "keeper>runner open 0 0",
+  "run.started": "runner>keeper open 0 0",
+  "run.output": "runner>keeper open 1 65536",
+  "run.progress": "runner>keeper open 0 0",
+  "run.denied": "runner>keeper open 0 0",
+  "run.finished": "runner>keeper open 0 0",
+  "notary.open": "keeper>notary open 1 64",
+  "notary.opened": "notary>keeper open 0 0",
+  "notary.sign": "keeper>notary open 0 0",
+  "notary.signed": "notary>keeper open 0 0",
+  "notary.refused": "notary>keeper open 0 0",
+  "ctl.request": "ctl>keeper both 2 16777216",
+  "ctl.reply": "keeper>ctl both 2 16777216",
+  "ctl.output": "keeper>ctl open 1 65536",
+};
+const LEAST: Record<string, number> = {
+  "gateway.connect": 2,
+  "run.order": 1,
+  "run.output": 1,
+  "notary.open": 1,
+  "ctl.output": 1,
+};
+const ROLES: readonly Role[] = ["keeper", "gateway", "runner", "notary", "ctl"];
+const STATES: readonly SealState[] = ["sealed", "open"];
+
+t.same(Object.keys(TABLE).sort(), Object.keys(MAY).sort(), "the table speaks of exactly these messages");
+
+for (const [type, rule] of Object.entries(MAY)) {
+  t.test(type, (t) => {
+    const [way = "", states = "", most = "", bytes = ""] = rule.split(" ");
+    const [from = "", to = ""] = way.split(">");
+    const fewest = LEAST[type] ?? 0;
+    const enough = Array.from({ length: fewest }, () => ({ length: 1 }));
+    const may = (...ask: [Role, Role, SealState | null, { length: number }[]]) =>
+      refusal(type as MessageType, ...ask) === null;
+    let wrong = 0;
+    for (const sender of ROLES)
+      for (const receiver of ROLES)
+        for (const state of STATES) {
+          const expected =
+            from.split(",").includes(sender) && to === receiver && (states === "both" || states === state);
+          if (may(sender, receiver, state, enough) !== expected) {
+            wrong++;
+            t.fail(`${sender} > ${receiver} while ${state} should be ${expected ? "taken" : "refused"}`);
+          }
+        }
+    t.equal(wrong, 0, "50 combinations of sender, receiver, state");
+    const sender = from.split(",")[0] as Role;
+    const parts = (count: number, length: number) =>
+      may(
+        sender,
+        to as Role,
+        "open",
+        Array.from({ length: count }, () => ({ length })),
+      );
+    t.ok(parts(Number(most), Number(bytes)), "as many and as large parts as allowed");
+    t.notOk(parts(Number(most) + 1, 0), "one more part");
+    if (fewest > 0) t.notOk(parts(fewest - 1, 1), "one part too few");
+    if (Number(most) > 0) t.notOk(parts(Number(most), Number(bytes) + 1), "one byte more");
+    t.end();
+  });
+}
