@@ -110,7 +110,7 @@ t.test("alone on a host with glibc and nothing else", { skip: notBuilt }, async 
     const from = performance.now();
     serve.kill("SIGTERM");
     t.same(await closed, [0, null], said);
-    t.ok(performance.now() - from < 4000, "and ends when told");
+    t.ok(performance.now() - from < 10_000, "and ends when told");
     t.equal(ask("status").status, 5);
   });
 

@@ -30,7 +30,7 @@ t.test("sallyport run", async (t) => {
     child.kill("SIGINT");
     t.equal(await closed, 130);
     t.equal(stderr, "canceled\n");
-    await until(() => !isAlive(mark), 5000);
+    await until(() => !isAlive(mark), 15_000);
     await box.event("run.finished", (e) => e.data?.state === "canceled");
   });
 

@@ -40,7 +40,7 @@ for (const args of COMMANDS) {
       /Max core file size\s+(\S+)\s+(\S+)/.exec(readFileSync(`${proc}/limits`, "utf8"))?.slice(1);
     await until(
       () => cores()?.every((limit) => limit === "0") === true && statSync(`${proc}/status`).uid === 0,
-      5000,
+      15_000,
       () => `core limits ${cores()}, owner of /proc/PID/status ${statSync(`${proc}/status`).uid}`,
     );
     t.pass("no core, and /proc/PID is root's");

@@ -75,7 +75,7 @@ t.test("kill -9 of each role", async (t) => {
       const marks = processTable().filter(({ argv }) => argv.startsWith("sleep 28"));
       t.ok(marks.length >= 2, "a run is live");
       process.kill(keeper, "SIGKILL");
-      await until(() => box.role("keeper") !== keeper, 5000);
+      await until(() => box.role("keeper") !== keeper, 15_000);
       await box.sealedAgain();
       const left = processTable().filter(({ pid }) => marks.some((mark) => mark.pid === pid));
       t.same(left, [], "nothing of the run");
@@ -110,7 +110,7 @@ t.test("kill -9 of the launcher, and of the supervisor", async (t) => {
     t.ok(launcher);
     process.kill(launcher?.pid ?? 0, "SIGKILL");
     t.match(await ended, { status: 1, stderr: /lost/ });
-    await until(() => !isAlive(mark), 3000);
+    await until(() => !isAlive(mark), 15_000);
     await until(
       async () => ![0, runner].includes(box.role("runner")) && (await box.status()).roles.runner,
       15_000,
@@ -126,7 +126,7 @@ t.test("kill -9 of the launcher, and of the supervisor", async (t) => {
     const left = () => processTable().filter(({ pid }) => pids.has(pid));
     await until(
       () => left().length === 0 && !isAlive(mark),
-      5000,
+      15_000,
       () => JSON.stringify(left()),
     );
     t.pass("nothing is left");

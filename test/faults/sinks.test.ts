@@ -17,7 +17,7 @@ t.test("the reader of standard output goes away: nothing ends, status counts", a
   await box.op("hello", "echo hello");
   const ran = await box.cli(["run", "demo/hello"]);
   t.match(ran, { status: 0, stdout: "hello\n" }, "Ops run");
-  await until(async () => ((await box.status()) as unknown as Outputs).outputs.stdout.dropped > 3, 5000);
+  await until(async () => ((await box.status()) as unknown as Outputs).outputs.stdout.dropped > 3, 15_000);
   t.match(await box.status(), { state: "unlocked", outputs: { stdout: { problem: "EPIPE" } } });
   t.equal(box.role("keeper"), keeper, "the same process");
   t.ok(await box.verifies());

@@ -70,7 +70,7 @@ t.test("kill -9 of the keeper, and of the next one while it starts", async (t) =
   const first = box.role("keeper");
   process.kill(first, "SIGKILL");
   const next = () => ![0, first].includes(box.role("keeper"));
-  await until(next, 5000, () => box.log);
+  await until(next, 15_000, () => box.log);
   const second = box.role("keeper");
   process.kill(second, "SIGKILL");
   await until(

@@ -84,9 +84,9 @@ t.test("sealed", async (t) => {
 
   await t.test("what is no admin's message ends the connection, and is kept", async (t) => {
     await raw(HELLO).ended;
-    await until(() => spool().includes("wire_violation"), 2000);
+    await until(() => spool().includes("wire_violation"), 15_000);
     await raw(Buffer.from("GET / HTTP/1.1\r\n\r\n")).ended;
-    await until(() => spool().split("wire_violation").length === 3, 2000);
+    await until(() => spool().split("wire_violation").length === 3, 15_000);
     t.match(box.log, /ctl may not send role.hello to keeper/);
     t.notMatch(spool(), /GET/, "nothing of what was sent is kept in clear");
     t.match(await box.status(), { state: "sealed", failedUnlocks: 0 }, "and it is no failed unlock");
@@ -200,7 +200,7 @@ t.test("unlocked", async (t) => {
     );
     await until(
       () => end.replies.length === 8,
-      5000,
+      15_000,
       () => JSON.stringify(end.replies),
     );
     const by = new Map(end.replies.map((reply) => [(reply as { id: number }).id, reply]));

@@ -72,7 +72,7 @@ class Rig extends Box {
     socket.on("error", () => undefined);
     socket.resume();
     const ended = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-    await until(async () => (await this.status()).roles[role], 5000);
+    await until(async () => (await this.status()).roles[role], 15_000);
     const send = (what: object | Buffer) => {
       for (const bytes of Buffer.isBuffer(what) ? [what] : encodeFrame(what)) socket.write(bytes);
     };
@@ -122,7 +122,7 @@ t.test("sealed: a gateway or runner that speaks out of turn is cut off, and that
     peer.send(HELLO);
     peer.send(message);
     await peer.ended;
-    await until(async () => !(await rig.status()).roles[role], 5000);
+    await until(async () => !(await rig.status()).roles[role], 15_000);
     t.match(rig.log, new RegExp(`${message.type} is not allowed while sealed`), role);
   }
   const spool = readFileSync(join(rig.stateDir, "sealed-spool.jsonl"), "utf8");
@@ -157,7 +157,7 @@ for (const [name, role, message, reason] of CASES) {
   t.test(`${name} is cut off, and that is an event`, async (t) => {
     const peer = await rig.peer(role);
     peer.send(HELLO);
-    await until(async () => (await rig.entries({ type: "role.started" })).length > 0, 5000);
+    await until(async () => (await rig.entries({ type: "role.started" })).length > 0, 15_000);
     peer.send(message);
     await peer.ended;
     const event = await rig.event(
@@ -174,7 +174,7 @@ t.test("a role without Landlock is told of", async (t) => {
   const landlock = async () => (await rig.json<{ landlock: Record<string, unknown> }>("status")).landlock;
   t.match(await landlock(), { gateway: null }, "nothing is known before its hello");
   peer.send({ ...HELLO, landlock: "refused=EPERM" });
-  await until(async () => (await landlock()).gateway !== null, 5000);
+  await until(async () => (await landlock()).gateway !== null, 15_000);
   t.match(await landlock(), { gateway: "refused=EPERM", keeper: "absent" }, "and the keeper's own");
   const report = await rig.json<{ ok: boolean; checks: { name: string; ok: boolean; detail: string }[] }>(
     "doctor",

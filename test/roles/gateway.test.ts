@@ -54,7 +54,7 @@ t.test("no receipt within 2 s: told to try again, and the keeper told that it wa
   const at = performance.now();
   const ack = await rig.workspace.command("alice", "ops", "/ops run x").ack;
   const ms = performance.now() - at;
-  t.ok(ms > 1900 && ms < 2700, `after ${Math.round(ms)} ms`);
+  t.ok(ms > 1900 && ms < 3000, `after ${Math.round(ms)} ms`);
   t.match(ack, { status: "acked", payload: { response_type: "ephemeral", text: /Not accepted, try again/ } });
   const acked = await rig.keeper.until(() => rig.keeper.of("slack.acked").find((a) => !a.accepted), "acked");
   rig.keeper.receipt(acked.id);

@@ -223,7 +223,7 @@ t.test("the keeper's connection ends: runs die, the runner exits 0", async (t) =
   await k.wait("run.started", "r-one");
   t.ok(findProcesses(marker(1)).length > 0);
   t.equal(await k.stop(), 0);
-  t.equal(await waitProcesses(marker(1), (n) => n === 0, 1000), 0);
+  t.equal(await waitProcesses(marker(1), (n) => n === 0, 15_000), 0);
 });
 
 t.test("kill -9 of the runner: runs die, the launcher ends", async (t) => {
@@ -232,7 +232,7 @@ t.test("kill -9 of the runner: runs die, the launcher ends", async (t) => {
   k.order("r-one", forever(marker(2)));
   await k.wait("run.started", "r-one");
   process.kill(k.runnerPid(), "SIGKILL");
-  t.equal(await waitProcesses(marker(2), (n) => n === 0, 1000), 0);
+  t.equal(await waitProcesses(marker(2), (n) => n === 0, 15_000), 0);
   t.equal(await k.exited, 137);
   t.notOk(k.types("r-one").includes("run.finished"), "what became of the run is the keeper's to say");
 });
@@ -244,7 +244,7 @@ t.test("kill -9 of the launcher: runs die, the runner too", async (t) => {
   await k.wait("run.started", "r-one");
   const runner = k.runnerPid();
   k.launcher.kill("SIGKILL");
-  t.equal(await waitProcesses(marker(3), (n) => n === 0, 1000), 0);
+  t.equal(await waitProcesses(marker(3), (n) => n === 0, 15_000), 0);
   for (let i = 0; i < 100 && k.connection.isOpen; i++) await sleep(20);
   t.notOk(k.connection.isOpen);
   for (let i = 0; i < 50 && isAlive(runner); i++) await sleep(20);

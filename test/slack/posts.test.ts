@@ -69,13 +69,13 @@ t.test("a channel that is rate limited holds up no other", async (t) => {
 });
 
 t.test("about one post a second after a burst", async (t) => {
-  const rig = await started({ limits: { outbox: { ...QUICK.outbox, postBurst: 3, postsPerSecond: 5 } } });
+  const rig = await started({ limits: { outbox: { ...QUICK.outbox, postBurst: 3, postsPerSecond: 2 } } });
   t.teardown(rig.stop);
   for (let i = 0; i < 6; i++) post(rig, `n${i}`, `${i}`);
   await rig.keeper.posted("n5");
   const at = rig.workspace.calls.filter((c) => c.method === "chat.postMessage").map((c) => c.at);
-  t.ok(at[2]! - at[0]! < 150, "three at once");
-  t.ok(at[5]! - at[2]! > 450, "then five a second");
+  t.ok(at[2]! - at[0]! < 900, "three at once: at the rate alone they would take a second");
+  t.ok(at[5]! - at[2]! > 1200, "then two a second");
 });
 
 t.test("a nonce is posted once", async (t) => {

@@ -94,7 +94,7 @@ for (const [name, { frame, parts, says, state }] of Object.entries(VIOLATIONS)) 
   t.test(`${name} ends the connection`, async (t) => {
     const end = await pair(t, state ?? "open");
     end.send(HELLO);
-    await until(() => end.seen.length === 1, 5000);
+    await until(() => end.seen.length === 1, 15_000);
     if (Buffer.isBuffer(frame)) end.raw.write(frame);
     else end.send(frame, parts);
     end.send(ACKED);
@@ -111,7 +111,7 @@ t.test("a valid sequence stays open", async (t) => {
   const end = await pair(t, "open");
   end.send(HELLO);
   end.send(ACKED);
-  await until(() => end.seen.length === 2, 5000);
+  await until(() => end.seen.length === 2, 15_000);
   t.same(end.seen, ["role.hello", "slack.acked"]);
   t.same(end.violations, []);
   t.ok(end.connection.isOpen);

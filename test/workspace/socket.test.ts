@@ -17,7 +17,8 @@ async function bare(ws: Workspace) {
     frames.push(text.startsWith("{") && text.endsWith("}") ? (JSON.parse(text) as Frame) : { raw: text });
   });
   await once(socket, "open");
-  const frame = (type: string, nth = 0) => ws.waitFor(() => frames.filter((f) => f.type === type)[nth], 3000);
+  const frame = (type: string, nth = 0) =>
+    ws.waitFor(() => frames.filter((f) => f.type === type)[nth], 15_000);
   const ack = (id: string, payload?: unknown) =>
     socket.send(JSON.stringify({ envelope_id: id, ...(payload === undefined ? {} : { payload }) }));
   return { socket, frames, frame, ack };

@@ -37,7 +37,7 @@ t.test("interrupted while it is being set up", async (t) => {
   await until(() => readdirSync(dir).length > 0, 20_000, "it never began");
   playing.child.kill("SIGINT");
   t.equal((await playing.done).status, 130);
-  await until(() => processesOf(dir).length === 0, 5000, `still there: ${processesOf(dir).join("\n")}`);
+  await until(() => processesOf(dir).length === 0, 15_000, `still there: ${processesOf(dir).join("\n")}`);
   t.same(readdirSync(dir), [], "no file is left");
 });
 
@@ -51,7 +51,7 @@ t.test("a serve that dies ends the demo, which says so", async (t) => {
   const { status, err } = await playing.done;
   t.equal(status, 1);
   t.match(err, /serve ended by itself\. Its last words:/);
-  await until(() => alive(family).length === 0, 5000, `still there: ${alive(family).join("\n")}`);
+  await until(() => alive(family).length === 0, 15_000, `still there: ${alive(family).join("\n")}`);
   t.same(readdirSync(dir), [], "no file is left");
 });
 
