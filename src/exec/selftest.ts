@@ -92,7 +92,7 @@ function launchCheck(result: RunResult): Check {
 /** Which setting of the host to change, from the step that failed. */
 function advice(detail: string): string {
   if (/step "(clone|id map|setresuid|setresgid|unshare[^"]*)"/.test(detail))
-    return "User namespaces are refused: set sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or allow them for this container.";
+    return "User namespaces are refused: set sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or allow them for this container. Inside a chroot the kernel refuses them whatever is set.";
   if (/step "(open_tree|mount_setattr|move_mount|root|pivot_root|tmp|proc[^"]*|dev[^"]*)"/.test(detail))
     return "Mounting inside a user namespace is refused: needs Linux 5.12 or later and no outer filter or AppArmor profile that forbids mount.";
   if (/step "(seccomp|listener)[^"]*"/.test(detail))
