@@ -60,6 +60,12 @@ export const CATALOGUE = {
       count: N,
     },
   ),
+  "appliance.unlock_undone": row(
+    "sys_shutdown",
+    4,
+    "a key slot was opened, but the unlock failed after that; sealed as before",
+    {},
+  ),
   "appliance.locked": row("sys_shutdown", 4, "someone locked the appliance; runs are ended", { runs: N }),
   "slot.added": row("authn_token_created", 4, "a key slot was added", { slot: S, slotKind: S }),
   "slot.removed": row("authn_token_delete", 4, "a key slot was removed", { slot: S, slotKind: S }),

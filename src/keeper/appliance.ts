@@ -1,26 +1,28 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import type { Actor } from "../audit/event.ts";
+import type { Actor, AuditEvent } from "../audit/event.ts";
 import { createAuthorizer } from "../core/authorizer.ts";
-import { SallyportError } from "../core/errors.ts";
+import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { assetNames, assetText } from "../host/asset.ts";
+import { VERSION } from "../host/self.ts";
 import type { SinkStatus } from "../host/sink.ts";
 import { subkey } from "../keys/envelope.ts";
+import { writeDurably } from "../keys/file.ts";
 import { Kdf } from "../keys/kdf.ts";
 import { openKeyring } from "../keys/keyring.ts";
 import { wipe } from "../keys/memory.ts";
-import { importSpool } from "../store/spool.ts";
 import { openStore, type Store } from "../store/store.ts";
 import type { Role, SealState } from "../wire/table.ts";
 import { Attempts } from "./attempts.ts";
 import type { HostAccount } from "./callers.ts";
 import { hostActor } from "./callers.ts";
+import { LogLines } from "./log-lines.ts";
 import { openSession } from "./open-session.ts";
 import { Peers } from "./peers.ts";
 import type { Session } from "./session.ts";
 import { Spool } from "./spool.ts";
-import { eventOf } from "./spool-event.ts";
+import { joinSpool } from "./spool-join.ts";
 import { STATE_FILES } from "./state-dir.ts";
 
 const STOP_RUNS_MS = 500;
@@ -42,7 +44,9 @@ export class Appliance {
   readonly #spool: Spool;
   readonly #emit: (entry: Buffer, seq: number) => void;
   #session: Session | undefined;
+  #lines: LogLines | undefined;
   #opening = false;
+  #ending: Promise<void> | undefined;
   readonly #refused = new Set<number>();
   readonly #throttled = new Set<number>();
   /** The notary is asked while the session is being built. */
@@ -134,14 +138,13 @@ export class Appliance {
     secret: Buffer,
     how: { kind: "passphrase" | "recovery"; slot?: string },
   ): Promise<{ slot: string }> {
-    if (this.#session !== undefined) throw new SallyportError("already_unlocked");
     const caller = `uid:${account.uid}`;
-    const wait = this.#attempts.wait(caller, Date.now());
-    if (wait > 0) {
-      this.#report(account, "slow_down");
-      throw new SallyportError("slow_down", `Try again in ${Math.ceil(wait / 1000)} s.`);
+    try {
+      this.#mayTry(account, caller);
+    } catch (error) {
+      wipe(secret);
+      throw error;
     }
-    if (this.#opening) throw new SallyportError("slow_down", "Another unlock is under way.");
     this.#opening = true;
     let root: Buffer | undefined;
     try {
@@ -175,6 +178,17 @@ export class Appliance {
     }
   }
 
+  /** Throws `already_unlocked`, `slow_down`. */
+  #mayTry(account: HostAccount, caller: string): void {
+    if (this.#session !== undefined) throw new SallyportError("already_unlocked");
+    const wait = this.#attempts.wait(caller, Date.now());
+    if (wait > 0) {
+      this.#report(account, "slow_down");
+      throw new SallyportError("slow_down", `Try again in ${Math.ceil(wait / 1000)} s.`);
+    }
+    if (this.#opening) throw new SallyportError("slow_down", "Another unlock is under way.");
+  }
+
   async #openStore(root: Buffer, account: HostAccount, slot: string): Promise<void> {
     const key = subkey(root, "database");
     let store: Store;
@@ -185,10 +199,17 @@ export class Appliance {
     }
     const half = subkey(root, "notaryHalf");
     this.#peersOpen = true;
+    this.#lines = new LogLines({
+      log: store.log,
+      emit: this.#emit,
+      failed: (error) => this.#log.error({ err: error }, "a log entry could not be handed on"),
+    });
     try {
-      await this.#joinSpool(store);
+      await joinSpool(store, this.#spool);
       // Before anything has an effect: tokens go out and posts are owed only by an unlock that is in the log.
       await store.mutate((tx) => {
+        const data = { version: VERSION, schema: store.status().schema };
+        tx.log({ type: "appliance.started", outcome: "success", actor: { kind: "system" }, data });
         tx.log({ type: "appliance.unlocked", outcome: "success", actor: hostActor(account), data: { slot } });
       });
       this.#session = await openSession({
@@ -203,32 +224,47 @@ export class Appliance {
         half,
         logDir: this.dirs.log,
         openedBy: slot,
-        emit: this.#emit,
         log: this.#log,
       });
     } catch (error) {
       // Nothing of it stays: sealed is sealed.
       for (const role of ROLES) this.peers.on(role, {});
       this.peers.send("gateway", { type: "gateway.disconnect" });
-      await store.close();
+      await this.#logEnd(store, {
+        type: "appliance.unlock_undone",
+        outcome: "failure",
+        actor: { kind: "system" },
+        reason: asSallyportError(error).message,
+      });
+      await this.#closeStore(store);
       throw error;
     } finally {
       this.#peersOpen = false;
       wipe(half);
     }
+    // What was seen meanwhile; it can wait for the next unlock too.
+    await joinSpool(store, this.#spool).catch((error: unknown) =>
+      this.#log.error({ err: error }, "what happened while sealed is not in the log yet"),
+    );
   }
 
-  /** What happened while sealed joins the log; each record once, also when a crash comes between log and file. */
-  async #joinSpool(store: Store): Promise<void> {
-    const records = this.#spool.read();
-    if (records.length === 0) return;
-    await store.mutate((tx) =>
-      importSpool(tx, {
-        source: `sealed-spool:${records[0]!.time}`,
-        records: records.map((record) => eventOf(record)),
-      }),
-    );
-    this.#spool.clear();
+  /** The last entry before the store closes; a disk that does not take it must not keep it open. */
+  async #logEnd(store: Store, event: AuditEvent): Promise<void> {
+    try {
+      await store.mutate((tx) => {
+        tx.log(event);
+      });
+    } catch (error) {
+      this.#log.error({ err: error, type: event.type }, "not logged");
+    }
+  }
+
+  /** Every entry leaves for its sinks before the store that it is read from closes. */
+  async #closeStore(store: Store): Promise<void> {
+    await store.finish();
+    await this.#lines?.end();
+    this.#lines = undefined;
+    await store.close();
   }
 
   #report(account: HostAccount, code: "unlock_failed" | "slow_down"): void {
@@ -248,7 +284,7 @@ export class Appliance {
     const session = this.open();
     // The emergency brake must work on a full disk too: each step is tried, none keeps the next from being taken.
     const steps: readonly [string, () => unknown][] = [
-      ["mark", () => writeFileSync(join(this.dirs.state, "locked"), "", { mode: 0o600 })],
+      ["mark", () => writeDurably(join(this.dirs.state, "locked"), Buffer.alloc(0))],
       ["end the runs", () => session.runs.stopAll(STOP_RUNS_MS)],
       [
         "log",
@@ -257,7 +293,7 @@ export class Appliance {
             tx.log({ type: "appliance.locked", outcome: "success", actor });
           }),
       ],
-      ["close", () => this.close()],
+      ["close", () => this.#end()],
     ];
     for (const [step, take] of steps) {
       try {
@@ -270,15 +306,23 @@ export class Appliance {
 
   /** Ends without a lock: a stop of the service. */
   async close(): Promise<void> {
-    const session = this.#session;
-    if (session === undefined) return;
+    await this.#end({ type: "appliance.stopped", outcome: "success", actor: { kind: "system" } });
+  }
+
+  #end(last?: AuditEvent): Promise<void> {
+    this.#ending ??= this.#session === undefined ? Promise.resolve() : this.#endSession(this.#session, last);
+    return this.#ending;
+  }
+
+  async #endSession(session: Session, last: AuditEvent | undefined): Promise<void> {
     session.end();
     await session.runs.stopAll(STOP_RUNS_MS);
+    if (last !== undefined) await this.#logEnd(session.store, last);
     await session.checkpoints.stop();
     this.#session = undefined;
     // Who leaves from here on leaves because we end.
     for (const role of ROLES) this.peers.on(role, {});
-    await session.store.close();
+    await this.#closeStore(session.store);
   }
 }
 

@@ -1,5 +1,6 @@
 /**
  * Slows down whoever guesses passphrases: by caller and over all callers. Pure; the caller of these functions gives the time.
+ * The clock may be set back: no wait is ever longer than its cap.
  * The first tries are free, so that a typing error costs nothing; then each failure doubles the wait.
  */
 const FREE = { caller: 3, overall: 10 } as const;
@@ -37,7 +38,7 @@ export class Attempts {
 }
 
 function bump(count: Count, now: number): void {
-  if (now - count.last > FORGET_MS) count.failures = 0;
+  if (Math.abs(now - count.last) > FORGET_MS) count.failures = 0;
   count.failures++;
   count.last = now;
 }
@@ -46,5 +47,5 @@ function left(count: Count, now: number, kind: "caller" | "overall"): number {
   const over = count.failures - FREE[kind];
   if (over < 0) return 0;
   const wait = Math.min(1000 * 2 ** Math.min(over, 20), CAP_MS[kind]);
-  return Math.max(0, count.last + wait - now);
+  return Math.min(wait, Math.max(0, count.last + wait - now));
 }

@@ -125,7 +125,7 @@ export class CtlServer {
 
   /** While sealed nobody's rights are known: only the account that owns the appliance and root are heard. */
   #mayTalk(account: HostAccount): boolean {
-    return this.#appliance.state === "open" || this.#isOwner(account.uid);
+    return this.#appliance.session !== undefined || this.#isOwner(account.uid);
   }
 
   #isOwner(uid: number): boolean {

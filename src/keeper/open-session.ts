@@ -30,7 +30,6 @@ type Options = {
   half: Buffer;
   logDir: string;
   openedBy: string;
-  emit: (entry: Buffer, seq: number) => void;
   log: Logger;
 };
 
@@ -84,7 +83,6 @@ export async function openSession(o: Options): Promise<Session> {
     end: () => {
       clearInterval(heartbeat);
       stopHousekeeping();
-      silence();
       session.desk.stop();
       outbox.stop();
     },
@@ -100,14 +98,6 @@ export async function openSession(o: Options): Promise<Session> {
       failed,
     }),
   };
-  const silence = store.log.onAppend((from, to) => {
-    void store.log
-      .entries(from, to)
-      .then((entries) => {
-        for (const [i, entry] of entries.entries()) o.emit(entry, from + i);
-      })
-      .catch(failed);
-  });
   const heartbeat = setInterval(() => {
     store
       .mutate((tx) => {

@@ -6,6 +6,7 @@ import {
   fsyncSync,
   openSync,
   readFileSync,
+  renameSync,
   statSync,
   unlinkSync,
 } from "node:fs";
@@ -60,23 +61,45 @@ export class Spool {
     }
   }
 
-  /** Every well-formed record; a torn last line (a crash in the middle of a write) is passed over. */
+  /** Every well-formed record, oldest first; a torn line (a crash in the middle of a write) is passed over. */
   read(): SpoolRecord[] {
-    if (!existsSync(this.#file)) return [];
-    const records: SpoolRecord[] = [];
-    for (const line of readFileSync(this.#file)
-      .subarray(0, 2 * MAX_BYTES)
-      .toString("utf8")
-      .split("\n")) {
-      const parsed = Line.safeParse(parseJson(line));
-      if (parsed.success) records.push(parsed.data);
-    }
-    return records;
+    return [...recordsOf(this.#taken), ...recordsOf(this.#file)];
   }
 
-  clear(): void {
-    if (existsSync(this.#file)) unlinkSync(this.#file);
+  /** Sets what is there aside, so that what comes while it is dealt with is not lost with it. [] when there is nothing. */
+  take(): SpoolRecord[] {
+    if (!existsSync(this.#taken)) {
+      if (!existsSync(this.#file)) return [];
+      renameSync(this.#file, this.#taken);
+      this.#whole = 0;
+    }
+    return recordsOf(this.#taken);
   }
+
+  /** What was taken is elsewhere now. */
+  taken(): void {
+    if (existsSync(this.#taken)) unlinkSync(this.#taken);
+  }
+
+  /** Records that were lost until now, and are told elsewhere. */
+  forgive(lost: number): void {
+    this.#lost -= lost;
+  }
+
+  get #taken(): string {
+    return `${this.#file}.taken`;
+  }
+}
+
+function recordsOf(file: string): SpoolRecord[] {
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file)
+    .subarray(0, 2 * MAX_BYTES)
+    .toString("utf8")
+    .split("\n");
+  return lines
+    .map((line) => Line.safeParse(parseJson(line)))
+    .flatMap((parsed) => (parsed.success ? [parsed.data] : []));
 }
 
 function parseJson(line: string): unknown {

@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
+import { leafHash } from "../audit/merkle.ts";
 import { harden } from "../host/harden.ts";
 import { confineRole, inheritedFd, inheritedSocket, LOCKED_EXIT, roleOptions } from "../host/role.ts";
 import { Sink } from "../host/sink.ts";
@@ -31,7 +32,7 @@ export async function main(argv: string[]): Promise<number> {
     dirs: { state: options["state-dir"], log: options["log-dir"] },
     log,
     landlock,
-    emit: (entry, seq) => outputs.stdout.write(entryLine(entry, seq)),
+    emit: (entry, seq) => outputs.stdout.write(entryLine(entry, seq, leafHash(entry))),
     outputs: () => ({ stdout: outputs.stdout.status, stderr: outputs.stderr.status }),
   });
   return new Promise((resolve) => {

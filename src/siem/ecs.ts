@@ -9,6 +9,7 @@ export type Logged = {
   actor: Record<string, unknown>;
   run?: string;
   op?: string;
+  namespace?: string;
   reason?: string;
   policy?: string;
   data?: Record<string, unknown>;
@@ -35,8 +36,11 @@ const KINDS: Readonly<Record<string, readonly [category: string, type: string]>>
   wire: ["intrusion_detection", "denied"],
 };
 
-/** One log entry as one ECS JSON line with its newline, no arrays of objects, under journald's line limit. */
-export function entryLine(entry: Uint8Array, sequence: number): string {
+/**
+ * One log entry as one ECS JSON line with its newline, no arrays of objects, under journald's line limit. `hash` is the entry's
+ * leaf in the log's tree (RFC 6962), so that a line can be held against a checkpoint.
+ */
+export function entryLine(entry: Uint8Array, sequence: number, hash: Uint8Array): string {
   const e = JSON.parse(Buffer.from(entry).toString("utf8")) as Logged;
   const [category, type] = KINDS[e.type.split(".")[0] ?? ""] ?? ["host", "info"];
   const userId = userIdOf(e.actor);
@@ -52,6 +56,7 @@ export function entryLine(entry: Uint8Array, sequence: number): string {
       severity: e.severity,
       id: String(sequence),
       sequence,
+      hash: Buffer.from(hash).toString("hex"),
       provider: "sallyport",
       ...(e.reason === undefined ? {} : { reason: e.reason }),
     },
@@ -59,7 +64,7 @@ export function entryLine(entry: Uint8Array, sequence: number): string {
     service: { name: "sallyport", version: VERSION },
     ...(e.run === undefined ? {} : { process: { entity_id: e.run } }),
     ...(e.policy === undefined ? {} : { rule: { id: e.policy } }),
-    sallyport: { op: e.op ?? null, ...e.data },
+    sallyport: { namespace: e.namespace ?? null, op: e.op ?? null, ...e.data },
   })}\n`;
 }
 

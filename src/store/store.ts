@@ -44,7 +44,9 @@ export interface Store {
   status(): StoreStatus;
   /** What is wrong, in words; [] when sound. `full` checks the MAC of every page too and reads all of the file. */
   integrity(kind: "quick" | "full"): Promise<string[]>;
-  /** Answers what was accepted, then closes; every later call is refused with `sealed`. */
+  /** Answers what was accepted; every later change is refused with `sealed`. What is there can still be read. */
+  finish(): Promise<void>;
+  /** As `finish`, then closes; every later call is refused with `sealed`. */
   close(): Promise<void>;
 }
 
@@ -164,8 +166,12 @@ class OpenStore implements Store {
     }
   }
 
+  finish(): Promise<void> {
+    return this.#writer.finish();
+  }
+
   async close(): Promise<void> {
-    await this.#writer.finish();
+    await this.finish();
     // The last connection folds the -wal into the file, and one that only reads could not.
     await this.#reader.close();
     await this.#writer.close();

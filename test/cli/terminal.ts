@@ -36,6 +36,11 @@ export class Terminal {
     });
   }
 
+  /** The shell that runs the command. */
+  get pid(): number {
+    return Number(this.#tmux("display-message", "-p", "#{pane_pid}").trim());
+  }
+
   /** What the screen shows and has shown. */
   screen(): string {
     return this.#tmux("capture-pane", "-p", "-J", "-S", "-");

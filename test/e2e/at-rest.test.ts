@@ -21,6 +21,8 @@ t.test("without a key the state directory tells no name, code, token, argument o
     workspace.appToken,
     workspace.botToken,
     workspace.team.id,
+    "run.finished",
+    "appliance.unlocked",
   ];
   readable.push(readFileSync(join(EXAMPLES, "hello/main.sh"), "utf8").slice(20, 60));
   const files = filesBelow(appliance.stateDir).concat(filesBelow(join(appliance.dir, "log")));

@@ -128,7 +128,7 @@ t.test("a changed entry: audit verify ends with 6 and names it", async (t) => {
   await handle.exec("DROP TRIGGER log_entry_keep");
   const [row] = await handle.all<{ entry: Uint8Array }>("SELECT entry FROM log_entry WHERE seq = 2");
   const text = Buffer.from(row?.entry ?? []).toString();
-  t.match(text, "alice".length > 0 ? /"type":"role.granted"/ : /./);
+  t.match(text, /"type":"role.granted"/);
   await handle.run("UPDATE log_entry SET entry = ? WHERE seq = 2", [
     Buffer.from(text.replace('"role":"admin"', '"role":"coder"')),
   ]);

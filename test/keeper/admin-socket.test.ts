@@ -160,7 +160,7 @@ t.test("unlocked", async (t) => {
         const s = net.connect(path); let got = 0;
         s.on("error", () => {}); s.on("data", (d) => { got += d.length; });
         s.on("close", () => resolve({ ended: true, got }));
-        setTimeout(() => { resolve({ ended: false, got }); s.destroy(); }, 1500);
+        setTimeout(() => { resolve({ ended: false, got }); s.destroy(); }, 6000);
         s.write(bytes);
       });
       (async () => {

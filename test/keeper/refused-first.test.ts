@@ -77,3 +77,34 @@ t.test("somebody without rights is refused before anything is told", { skip }, a
   t.equal(await denied(), before + 1);
   t.match((await box.cli(["runs", "show", "r-aaaaaaaa"])).status, 1, "who may read all hears not_found");
 });
+
+t.test("while an unlock is under way nobody else's rights are known either", { skip }, async (t) => {
+  const box = new Box();
+  t.teardown(() => box.stop());
+  await box.init();
+  await box.serve();
+  await box.sealedAgain();
+  const asked = async () => {
+    const [file = "", ...rest] = programForOthers();
+    const other = ["setpriv", `--reuid=${OTHER}`, `--regid=${OTHER}`, "--clear-groups", file, ...rest];
+    const child = spawn(other[0]!, [...other.slice(1), "status"], {
+      env: { ...box.env, HOME: "/" },
+      stdio: "ignore",
+    });
+    return new Promise<number | null>((resolve) => child.once("close", resolve));
+  };
+  t.equal(await asked(), 3, "sealed");
+  // The notary is what the unlock waits for.
+  const notary = box.role("notary");
+  process.kill(notary, "SIGSTOP");
+  let over = false;
+  const unlocking = box.tryUnlock().finally(() => {
+    over = true;
+  });
+  const seen: (number | null)[] = [];
+  while (!over) seen.push(await asked());
+  process.kill(notary, "SIGCONT");
+  await unlocking;
+  t.ok(seen.length > 1);
+  t.same(new Set(seen), new Set([3]));
+});

@@ -1,0 +1,78 @@
+import t from "tap";
+import { CATALOGUE, type EventType } from "../../src/audit/catalogue.ts";
+import { type AuditEvent, makeEntry } from "../../src/audit/event.ts";
+import { entryLine } from "../../src/siem/ecs.ts";
+
+type Line = Record<string, unknown> & { event: Record<string, unknown>; sallyport: Record<string, unknown> };
+
+/** journald cuts lines here (LineMax= in journald.conf(5)). */
+const JOURNALD_LINE = 48 * 1024;
+
+function lineOf(event: AuditEvent, sequence = 7): { text: string; line: Line } {
+  const entry = makeEntry(event, { now: new Date("2026-11-25T10:11:12.345Z") });
+  const text = entryLine(entry.bytes, sequence, entry.leaf);
+  return { text, line: JSON.parse(text) as Line };
+}
+
+t.test("what a SIEM asks of each event is there", async (t) => {
+  for (const type of Object.keys(CATALOGUE) as EventType[]) {
+    const { text, line } = lineOf({ type, outcome: "success", actor: { kind: "system" } } as AuditEvent);
+    t.equal(text.indexOf("\n"), text.length - 1, `${type}: one line`);
+    t.match(line, {
+      "@timestamp": "2026-11-25T10:11:12.345Z",
+      "ecs.version": String,
+      service: { name: "sallyport", version: String },
+      event: { action: type, outcome: "success", id: "7", sequence: 7, provider: "sallyport" },
+    });
+    const { category, type: kind, severity } = line.event;
+    t.ok([category, kind].every((list) => Array.isArray(list) && list.length === 1));
+    t.ok([1, 3, 4, 5].includes(severity as number));
+  }
+});
+
+t.test("who, what, where and why of a refusal", async (t) => {
+  const { line } = lineOf({
+    type: "authz.denied",
+    outcome: "denied",
+    actor: { kind: "slack", enterprise: null, team: "T1", user: "U1" },
+    run: "r-1",
+    op: "web/restart",
+    reason: "No policy allows it.",
+    policy: "default-deny",
+  });
+  t.match(line, {
+    event: { kind: "alert", outcome: "failure", reason: "No policy allows it." },
+    user: { id: "T1/U1" },
+    related: { user: ["T1/U1"] },
+    process: { entity_id: "r-1" },
+    rule: { id: "default-deny" },
+    sallyport: { namespace: "web", op: "restart" },
+  });
+  t.equal(
+    lineOf({ type: "log.heartbeat", outcome: "success", actor: { kind: "host", uid: 12, loginUid: 3 } }).line
+      .user?.constructor,
+    Object,
+  );
+});
+
+t.test("the hash is the entry's leaf in the log", async (t) => {
+  const event: AuditEvent = { type: "log.heartbeat", outcome: "success", actor: { kind: "system" } };
+  const entry = makeEntry(event);
+  const line = JSON.parse(entryLine(entry.bytes, 0, entry.leaf)) as Line;
+  t.equal(line.event.hash, entry.leaf.toString("hex"));
+});
+
+t.test("the largest entry fits a line of journald, and no text breaks the line", async (t) => {
+  const long = "\u0000\n\u2028\u{1f600}".repeat(20_000);
+  const { text } = lineOf({
+    type: "authz.denied",
+    outcome: "denied",
+    actor: { kind: "system" },
+    reason: long,
+    policy: long,
+    op: long,
+    namespace: long,
+  });
+  t.equal(text.split("\n").length, 2);
+  t.ok(Buffer.byteLength(text) < JOURNALD_LINE, `${Buffer.byteLength(text)} bytes`);
+});
