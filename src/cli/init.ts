@@ -1,8 +1,9 @@
 import { userInfo } from "node:os";
 import { SallyportError } from "../core/errors.ts";
-import { initialize } from "../keeper/ceremony.ts";
+import { initialize, refuseInitialized } from "../keeper/ceremony.ts";
 import { FLOOR, type KdfParams } from "../keys/kdf.ts";
 import { wipe } from "../keys/memory.ts";
+import { checkPassphrase, PASSPHRASE_CHARACTERS } from "../keys/passphrase.ts";
 import { printData } from "./print.ts";
 import { common, dirsOf, globalsOf, makeProgram, runProgram } from "./program.ts";
 import { askSecret, readSecretFd } from "./prompt.ts";
@@ -28,7 +29,7 @@ export async function main(argv: string[]): Promise<number> {
       const kdf = options.argon2 === undefined ? undefined : parseArgon2(options.argon2);
       const passphrase =
         options.passphraseFd === undefined
-          ? await askTwice()
+          ? await askTwice(dirs.state)
           : readSecretFd(options.passphraseFd, "--passphrase-fd");
       process.stderr.write("Deriving the key; this takes a few seconds by intent.\n");
       const made = await initialize({
@@ -56,8 +57,16 @@ export async function main(argv: string[]): Promise<number> {
   return runProgram(program, argv);
 }
 
-async function askTwice(): Promise<Buffer> {
-  const first = await askSecret("New passphrase (at least 12 characters): ");
+/** What can be refused is refused before more is typed. */
+async function askTwice(stateDir: string): Promise<Buffer> {
+  refuseInitialized(stateDir);
+  const first = await askSecret(`New passphrase (at least ${PASSPHRASE_CHARACTERS} characters): `);
+  try {
+    checkPassphrase(first);
+  } catch (error) {
+    wipe(first);
+    throw error;
+  }
   const second = await askSecret("The same again: ");
   const same = first.equals(second);
   wipe(second);

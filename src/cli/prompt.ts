@@ -139,6 +139,13 @@ function ask(question: string, echo: boolean): Promise<Buffer> {
       wipe(typed);
     };
     const take = (chunk: Buffer) => {
+      try {
+        eat(chunk);
+      } finally {
+        wipe(chunk);
+      }
+    };
+    const eat = (chunk: Buffer) => {
       for (const byte of chunk) {
         if (byte === 0x0d || byte === 0x0a) {
           const line = keyBuffer(length);

@@ -54,12 +54,17 @@ export async function initialize(o: {
   }
 }
 
+/** Throws `already_initialized`. */
+export function refuseInitialized(stateDir: string): void {
+  if (existsSync(join(stateDir, STATE_FILES.keyring)))
+    throw new SallyportError("already_initialized", `Its files are in ${stateDir}.`);
+}
+
 /** A place beside the final one. What an `init` that was killed left there, and only that, is removed. */
 function clearUnfinished(stateDir: string): string {
   const place = join(stateDir, "init.new");
-  const keyring = join(stateDir, STATE_FILES.keyring);
   const database = join(stateDir, STATE_FILES.database);
-  if (existsSync(keyring)) throw new SallyportError("already_initialized", `Its files are in ${stateDir}.`);
+  refuseInitialized(stateDir);
   if (existsSync(database) && !existsSync(place)) {
     throw new SallyportError(
       "keyring_damaged",

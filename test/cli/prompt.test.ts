@@ -78,6 +78,26 @@ t.test("two different passphrases", { skip }, async (t) => {
   t.ok(isEmpty(box.stateDir));
 });
 
+t.test("what can be refused is refused before more is typed", { skip }, async (t) => {
+  const { box, tty } = start(t, ...INIT);
+  await tty.shows(FIRST);
+  tty.enter("too short");
+  t.equal(await tty.status(), 2);
+  t.match(tty.screen(), /has 9 characters; at least 12/);
+  t.notMatch(tty.screen(), SECOND);
+  t.ok(isEmpty(box.stateDir));
+  const unlock = new Terminal([...program(), "unlock"], box.env);
+  t.teardown(() => unlock.close());
+  t.equal(await unlock.status(), 5, "no keeper is there to take a passphrase");
+  t.notMatch(unlock.screen(), /Passphrase:/);
+  await box.init();
+  const again = new Terminal([...program(), ...INIT], box.env);
+  t.teardown(() => again.close());
+  t.equal(await again.status(), 1);
+  t.match(again.screen(), /initialized already/);
+  t.notMatch(again.screen(), FIRST);
+});
+
 for (const [when, key] of [
   ["first", "C-c"],
   ["second", "C-c"],

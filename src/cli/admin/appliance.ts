@@ -33,6 +33,8 @@ export function addAppliance(program: Program, admin: Admin): void {
     .action(
       async (options: { passphraseFd?: string; slot?: string; recovery?: boolean }, command: Program) => {
         const what = options.recovery === true ? "Recovery code: " : "Passphrase: ";
+        // Nobody shall type a passphrase that no keeper is there to take.
+        if (options.passphraseFd === undefined) await admin.call(command, "status", {});
         const secret =
           options.passphraseFd === undefined
             ? await askSecret(what)
