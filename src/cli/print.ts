@@ -15,11 +15,21 @@ export function table(header: readonly string[], rows: readonly (readonly string
   );
 }
 
+/** A line a field, words for people: what a program reads is the JSON. */
 export function pairs(data: object): string[] {
   const rows = Object.entries(data).filter(([, value]) => value !== undefined);
   const width = Math.max(0, ...rows.map(([key]) => key.length));
-  return rows.map(
-    ([key, value]) =>
-      `${key.padEnd(width)}  ${typeof value === "object" && value !== null ? JSON.stringify(value) : String(value)}`,
-  );
+  return rows.map(([key, value]) => `${key.padEnd(width)}  ${words(value)}`);
+}
+
+function words(value: unknown): string {
+  if (value === null || (Array.isArray(value) && value.length === 0)) return "-";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value)) return value.map((one) => words(one)).join(", ");
+  if (typeof value !== "object") return String(value);
+  return Object.entries(value)
+    .map(([key, one]) =>
+      typeof one === "object" && one !== null ? `${key}: (${words(one)})` : `${key}: ${words(one)}`,
+    )
+    .join(", ");
 }

@@ -222,6 +222,8 @@ export class Supervisor {
           ...given.map(([, fd]) => fd),
         ],
         env: {},
+        // A session of its own: no signal of the terminal reaches a role, so that they end in order, and no terminal is theirs.
+        detached: true,
       },
     );
     for (const fd of [spec, exe, ...given.map(([, fd]) => fd)]) harden().closeFd(fd);

@@ -53,3 +53,13 @@ export function inheritedSocket(name: string): Socket | null {
   const fd = inheritedFd(name);
   return fd === null ? null : new Socket({ fd, readable: true, writable: true });
 }
+
+/**
+ * The role's connection to the keeper, whose end is the role's own. What a service manager sends to all processes at once must
+ * not take a role away while the keeper still records how the runs ended.
+ */
+export function keeperSocket(): Socket | null {
+  const socket = inheritedSocket("SALLYPORT_PEER_FD");
+  if (socket !== null) process.on("SIGTERM", () => undefined);
+  return socket;
+}

@@ -1,7 +1,7 @@
 import { Socket } from "node:net";
 import { parseArgs } from "node:util";
 import { SallyportError } from "../core/errors.ts";
-import { confineRole } from "../host/role.ts";
+import { confineRole, keeperSocket } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
 import { type Endpoint, parseEndpoint } from "../slack/endpoint.ts";
 import { type Port, SESSION_LIMITS, Session, type SessionLimits } from "../slack/session.ts";
@@ -57,12 +57,10 @@ function parse(argv: string[]) {
 
 function keeperStream(peer: string | undefined): Socket {
   if (peer !== undefined) return new Socket().connect(peer);
-  const text = process.env.SALLYPORT_PEER_FD ?? "";
-  delete process.env.SALLYPORT_PEER_FD;
-  const fd = /^\d{1,6}$/.test(text) ? Number(text) : -1;
-  if (fd < 3)
+  const socket = keeperSocket();
+  if (socket === null)
     throw new SallyportError("usage", "The gateway needs its keeper: --peer SOCKET, or SALLYPORT_PEER_FD.");
-  return new Socket({ fd, readable: true, writable: true });
+  return socket;
 }
 
 class Gateway {

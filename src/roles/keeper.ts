@@ -49,10 +49,10 @@ export async function main(argv: string[]): Promise<number> {
     });
     const notify = inheritedSocket("SALLYPORT_NOTIFY_FD");
     takePeers(appliance, notify, inheritedFd("SALLYPORT_HANDOVER_FD"));
-    process.once("SIGTERM", () => void appliance.close().finally(() => end(0)));
-    // Ctrl-C goes to the whole terminal; the supervisor is who ends us, in order.
-    process.on("SIGINT", () => undefined);
-    notify?.once("close", () => void appliance.close().finally(() => end(0)));
+    const stop = () => void appliance.close().finally(() => end(0));
+    // Not once: a service manager tells every process, and then the supervisor tells us too.
+    process.on("SIGTERM", stop);
+    notify?.once("close", stop);
     ctl.listen(join(options["run-dir"], "admin.sock")).then(
       () => {
         notify?.write(".");

@@ -1,8 +1,8 @@
-import { connect, Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { SallyportError } from "../core/errors.ts";
-import { confineRole } from "../host/role.ts";
+import { confineRole, keeperSocket } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
 import { wipe } from "../keys/memory.ts";
 import { Connection } from "../wire/connection.ts";
@@ -84,13 +84,8 @@ function options(argv: string[]): { dir: string; runDir: string | undefined } {
 }
 
 function keeperStream(runDir: string | undefined): Socket {
-  const inherited = process.env.SALLYPORT_PEER_FD;
-  delete process.env.SALLYPORT_PEER_FD;
-  if (inherited !== undefined) {
-    if (!/^[0-9]{1,7}$/.test(inherited))
-      throw new SallyportError("usage", "SALLYPORT_PEER_FD is not a descriptor.");
-    return new Socket({ fd: Number(inherited), readable: true, writable: true });
-  }
+  const inherited = keeperSocket();
+  if (inherited !== null) return inherited;
   if (runDir === undefined)
     throw new SallyportError("usage", "role notary: neither SALLYPORT_PEER_FD nor --run-dir.");
   return connect(join(runDir, "notary.sock"));

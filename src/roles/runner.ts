@@ -6,7 +6,7 @@ import { launchFailed, type RunResult } from "../exec/result.ts";
 import type { RunHandlers } from "../exec/run.ts";
 import { selfTest } from "../exec/selftest.ts";
 import { harden } from "../host/harden.ts";
-import { confineRole, inheritedFd, inheritedSocket, roleOptions } from "../host/role.ts";
+import { confineRole, inheritedFd, keeperSocket, roleOptions } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
 import { Connection } from "../wire/connection.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
@@ -22,7 +22,7 @@ const BACKLOG_BYTES = 1024 * 1024;
  */
 export async function main(argv: string[]): Promise<number> {
   const limits = argv.length === 0 ? "best-effort" : roleOptions(argv, ["limits"] as const).limits;
-  const keeper = inheritedSocket("SALLYPORT_PEER_FD");
+  const keeper = keeperSocket();
   const launcherFd = inheritedFd("SALLYPORT_LAUNCHER_FD");
   if (keeper === null || launcherFd === null)
     throw new SallyportError("usage", "The runner is started by sallyport itself, through the launcher.");

@@ -105,12 +105,13 @@ export class TestAppliance {
   }
 
   /** Starts `serve` and waits until the keeper answers. */
-  async serve(): Promise<void> {
+  async serve(o: { ownGroup?: boolean } = {}): Promise<void> {
     const [file = "", ...args] = program();
     const url = this.workspace === undefined ? [] : ["--slack-api-url", this.workspace.apiUrl];
     const child = spawn(file, [...args, "serve", "--post-rate", "50", ...url], {
       env: this.env,
       stdio: ["ignore", "pipe", "pipe"],
+      detached: o.ownGroup === true,
     });
     this.serving = child;
     let partial = "";
@@ -173,14 +174,18 @@ export class TestAppliance {
     return this.ok(["op", "publish", dir, "--json"]);
   }
 
-  /** Ends what this test started, and removes its directory. */
-  async stop(): Promise<void> {
+  async stopServing(): Promise<void> {
     const child = this.serving;
     if (child !== undefined && child.exitCode === null && child.signalCode === null) {
       const ended = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGTERM");
       await ended;
     }
+  }
+
+  /** Ends what this test started, and removes its directory. */
+  async stop(): Promise<void> {
+    await this.stopServing();
     await this.workspace?.close();
     rmSync(this.dir, { recursive: true, force: true });
   }

@@ -195,3 +195,25 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     t.ok(await box.verifies());
   });
 }
+
+for (const signal of ["SIGINT", "SIGHUP", "SIGTERM"] as const) {
+  t.test(`${signal} to the whole process group, as a terminal sends it, ends in order too`, async (t) => {
+    await box.stopServing();
+    await box.serve({ ownGroup: true });
+    await box.unlock();
+    await box.tested();
+    const { ended } = await nap();
+    process.kill(-(box.serving?.pid ?? 0), signal);
+    t.equal(await box.exited(), 0);
+    await ended;
+    await box.serve();
+    await box.unlock();
+    const [last] = (await box.entries({ type: "run.finished" })).reverse();
+    t.match(
+      last?.entry.data,
+      { state: "canceled" },
+      "recorded by the keeper that ended, not found by the next",
+    );
+    t.equal((await box.entries({ type: "appliance.stopped" })).length > 0, true);
+  });
+}

@@ -43,9 +43,9 @@ export class Box extends TestAppliance {
   }
 
   /** Another start: what the one before said is not looked at any more. */
-  override serve(): Promise<void> {
+  override serve(o: { ownGroup?: boolean } = {}): Promise<void> {
     this.log = "";
-    return super.serve();
+    return super.serve(o);
   }
 
   /** Waits until the runner's self-test was reported. */

@@ -81,7 +81,7 @@ export function addAppliance(program: Program, admin: Admin): void {
       await admin.show<"doctor", Report>(command, "doctor", {}, (report) => {
         if (!report.ok) admin.exit(1);
         return report.checks.map(
-          (check) => `${check.ok ? "fine " : "WRONG"}  ${check.name}: ${check.detail}`,
+          ({ ok, name, detail }) => `${ok ? "fine " : "WRONG"}  ${name}${detail === "" ? "" : `: ${detail}`}`,
         );
       });
     });
