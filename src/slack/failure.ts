@@ -4,6 +4,7 @@ import {
   WebAPIRateLimitedError,
   WebAPIRequestError,
 } from "@slack/web-api";
+import { isAuthError } from "../core/slack-errors.ts";
 
 /**
  * What a failed call means for the caller. `unsent`: it can't have had an effect. `ambiguous`: it may have had one.
@@ -16,16 +17,6 @@ export type Failure =
   | { kind: "unsent"; text: string }
   | { kind: "ambiguous"; text: string };
 
-const AUTH = [
-  "invalid_auth",
-  "not_authed",
-  "account_inactive",
-  "token_revoked",
-  "token_expired",
-  "not_allowed_token_type",
-  "invalid_token",
-  "org_login_required",
-];
 /** Slack says of these that part of the work may have been done [docs.slack.dev, errors common to all methods]. */
 const AMBIGUOUS = ["fatal_error", "internal_error", "request_timeout"];
 
@@ -64,7 +55,7 @@ function platform(method: string, error: unknown): Failure {
     return { kind: "ambiguous", text: `${method}: unreadable answer` };
   }
   const text = `${method}: ${error}`;
-  if (AUTH.includes(error)) return { kind: "auth", error, text };
+  if (isAuthError(error)) return { kind: "auth", error, text };
   if (error === "ratelimited") return { kind: "rate", afterMs: 1000, text };
   if (error === "service_unavailable" || error === "team_added_to_org") return { kind: "unsent", text };
   return AMBIGUOUS.includes(error) ? { kind: "ambiguous", text } : { kind: "platform", error, text };

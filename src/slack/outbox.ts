@@ -1,5 +1,5 @@
 import { Bucket, backoff } from "./backoff.ts";
-import type { Failure } from "./failure.ts";
+import { leftNoTrace, type Sent } from "./sent.ts";
 import type { Posted, Rendered } from "./types.ts";
 
 export type OutboxLimits = {
@@ -45,13 +45,6 @@ export type Sender = {
   update(channel: string, ts: string, message: Rendered): Promise<Sent>;
 };
 
-/** `retry`: surely without effect. `unknown`: perhaps with effect, and nobody can look. */
-export type Sent =
-  | { kind: "done"; channel: string; ts: string | null }
-  | { kind: "failed"; error: string }
-  | { kind: "retry"; afterMs: number; why: Failure["kind"] }
-  | { kind: "unknown" };
-
 type Entry = {
   kind: "post" | "update";
   post: PostJob | null;
@@ -71,8 +64,6 @@ type Channel = { queue: Entry[]; busy: boolean; posts: Bucket; updates: Bucket }
 
 /** Slack's name of a message; whatever else stands in its place is a nonce of ours. */
 const TS = /^\d{1,12}\.\d{1,8}$/;
-
-const WITHOUT_EFFECT = /^(unreachable|ratelimited|queue_full)$/;
 
 const MAX_REMEMBERED = 5000;
 const NOTHING: Rendered = { text: "", blocks: [] };
@@ -214,6 +205,15 @@ export class Outbox {
       }
     } finally {
       channel.busy = false;
+      if (this.#stopped) this.#handBack(channel);
+    }
+  }
+
+  /** These tokens' session is over: whoever owes what still waits learns that it did not leave. */
+  #handBack({ queue }: Channel): void {
+    for (const entry of queue.splice(0)) {
+      this.#queued--;
+      this.#settle(entry, { ok: false, channel: entry.channel, ts: null, error: "not_connected" });
     }
   }
 
@@ -273,7 +273,7 @@ export class Outbox {
     entry.post = null;
     for (const nonce of entry.nonces) {
       // What surely left no trace in Slack may be asked for again under the same nonce.
-      if (!result.ok && WITHOUT_EFFECT.test(result.error ?? "") && this.#posts.get(nonce) === entry)
+      if (!result.ok && leftNoTrace(result.error ?? "") && this.#posts.get(nonce) === entry)
         this.#posts.delete(nonce);
       this.#answer({ nonce, ...result });
     }

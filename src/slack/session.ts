@@ -76,9 +76,11 @@ export class Session {
     this.#alarms = new Alarms((kind, detail) => port.alarm(kind, detail));
     this.#web = new Web(botToken, endpoint, transport, limits.webTimeoutMs);
     this.#contexts = new Contexts(endpoint, transport.fetch ?? fetch);
-    const sender = new SlackSender(this.#web, this.#contexts, (text) => this.#authFailed(text));
+    const onAuth = (text: string) => this.#authFailed(text);
+    const asked = { web: this.#web, contexts: this.#contexts, onAuth };
+    this.#whisper = new Whisper({ ...asked, limits: limits.outbox, signal: this.#stop.signal });
+    const sender = new SlackSender({ ...asked, whisper: this.#whisper });
     this.#outbox = new Outbox(sender, limits.outbox, (posted) => port.posted(posted));
-    this.#whisper = new Whisper(this.#web, this.#contexts);
   }
 
   start(): void {
