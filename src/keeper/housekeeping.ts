@@ -3,6 +3,7 @@ import { pruneOutbox } from "../store/outbox.ts";
 import { pruneOutput } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Tx } from "../store/tx.ts";
+import { giveUpOld } from "./outbox.ts";
 
 const EVERY_MS = 600_000;
 const DAY_MS = 86_400_000;
@@ -23,6 +24,7 @@ export function keepHouse(store: Store, failed: (error: unknown) => void): () =>
 export async function prune(tx: Tx): Promise<void> {
   tx.unlogged("old output, posts and link codes");
   await pruneOutput(tx, tx.now - KEEP_MS.output);
+  await giveUpOld(tx);
   await pruneOutbox(tx, tx.now - KEEP_MS.posts);
   await pruneLinks(tx, tx.now - KEEP_MS.links);
 }

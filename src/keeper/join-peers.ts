@@ -64,7 +64,7 @@ export function joinGateway(
             });
           })
           .catch(failed);
-      } else if (message.type === "slack.posted") session.outbox.posted(message);
+      } else if (message.type === "slack.posted") void session.outbox.posted(message);
       else session.desk.receive(message);
     },
     joined: () => {

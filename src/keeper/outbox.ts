@@ -2,10 +2,12 @@ import { listIdentities } from "../store/identities.ts";
 import {
   backToOwed,
   due,
+  hurry,
   interrupted,
   markFailed,
   markSending,
   markSent,
+  overdue,
   owe,
   type Post,
   postByNonce,
@@ -16,19 +18,20 @@ import type { Tx } from "../store/tx.ts";
 import { Document } from "../wire/document.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import type { Peers } from "./peers.ts";
+import { INTERRUPTED, inFewWords, KEEP_MS, remedyFor, withDoubt } from "./post-failure.ts";
 
-const RETRY_MS = [2000, 10_000, 60_000, 300_000];
 const TICK_MS = 2000;
 const PAGE = 50;
 
 /**
- * Messages owed to Slack. A row is written in the transaction that makes it owed and stays until Slack took it. A post whose
- * answer was lost is not repeated (Slack can't be asked whether it arrived); an update is, since repeating it changes nothing.
- * The outcome of a run must be told in any case: where a crash leaves it in doubt, it is told again, and says that.
+ * Messages owed to Slack. A row is written in the transaction that makes it owed and stays until Slack took it, at most a
+ * day. A post whose answer was lost is not repeated (Slack can't be asked whether it arrived); an update is, since repeating
+ * it changes nothing. How a run ended must be told in any case: where that is in doubt, it is told again, and says so.
  */
 export class Outbox {
   readonly #store: Store;
   readonly #peers: Peers;
+  readonly #now: () => number;
   readonly #failed: (error: unknown) => void;
   readonly #waiters = new Map<string, (posted: MessageOf<"slack.posted">) => void>();
   #connected = false;
@@ -36,9 +39,10 @@ export class Outbox {
   #tick: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
 
-  constructor(o: { store: Store; peers: Peers; failed: (error: unknown) => void }) {
+  constructor(o: { store: Store; peers: Peers; now?: () => number; failed: (error: unknown) => void }) {
     this.#store = o.store;
     this.#peers = o.peers;
+    this.#now = o.now ?? Date.now;
     this.#failed = o.failed;
   }
 
@@ -48,66 +52,34 @@ export class Outbox {
 
   /** The gateway reached Slack, or lost it. */
   setConnected(connected: boolean): void {
+    const isBack = connected && !this.#connected;
     this.#connected = connected;
     clearInterval(this.#tick);
     if (!connected) return;
-    this.flush();
-    this.#tick = setInterval(() => this.flush(), TICK_MS);
+    if (isBack) this.#flushing = this.#flushing.then(() => this.#hurry()).catch(this.#failed);
+    void this.flush();
+    this.#tick = setInterval(() => void this.flush(), TICK_MS);
     this.#tick.unref();
+  }
+
+  /** After an outage, or with other tokens: what is owed is due, but for what is too old to be of use. */
+  async #hurry(): Promise<void> {
+    await this.#store.mutate(async (tx) => {
+      tx.unlogged("outbox");
+      await giveUpOld(tx);
+      await hurry(tx);
+    });
   }
 
   /** What a crash left in doubt. */
   async recover(): Promise<void> {
-    for (const post of await interrupted(this.#store.read)) {
-      await this.#store.mutate(async (tx) => {
-        tx.unlogged("outbox");
-        const repeat = post.kind === "update";
-        await markFailed(tx, post.id, {
-          error: "sallyport ended before Slack's answer came",
-          nextTry: repeat ? tx.now : null,
-        });
-        if (!repeat && OUTCOME.test(post.nonce)) await this.#anew(tx, post, IN_DOUBT);
-      });
-    }
-  }
-
-  /** Owes the same document as a message of its own, with a note. */
-  async #anew(tx: Tx, post: Post, note: string | null): Promise<void> {
-    const document = JSON.parse(post.doc) as Document;
-    if (note !== null && !post.nonce.endsWith("-again"))
-      document.blocks = [...document.blocks.slice(0, 39), { kind: "note", text: note }];
-    const run = post.run === null ? undefined : await getRun(tx, post.run);
-    await owe(tx, {
-      nonce: `${post.nonce}-again`,
-      kind: "post",
-      channel: post.channel,
-      thread: run?.thread ?? null,
-      run: post.run,
-      target: run?.requestId ?? null,
-      doc: JSON.stringify(document),
-      parts: post.parts,
-    });
-  }
-
-  /** The channel is closed to us, and the way back of the request is gone: the person who asked is told directly. */
-  async #direct(tx: Tx, post: Post): Promise<void> {
-    const run = post.run === null ? undefined : await getRun(tx, post.run);
-    const person = run === undefined ? undefined : (await listIdentities(tx, run.requester))[0]?.user;
-    if (person === undefined || post.channel === person) return;
-    const { doc, parts } = post;
-    await owe(tx, {
-      nonce: `${post.nonce}-direct`,
-      kind: "post",
-      channel: person,
-      run: post.run,
-      doc,
-      parts,
-    });
+    for (const post of await interrupted(this.#store.read)) await this.#failedWith(post.nonce, INTERRUPTED);
   }
 
   /** Sends what is due now, oldest first; called after a commit that owed something. */
-  flush(): void {
+  flush(): Promise<void> {
     this.#flushing = this.#flushing.then(() => this.#flush()).catch(this.#failed);
+    return this.#flushing;
   }
 
   /** Sends a message that is not worth a row, such as a run's changing state; resolves with its ts, or null. */
@@ -116,17 +88,17 @@ export class Outbox {
     parts: Buffer[],
   ): Promise<{ channel: string; ts: string } | null> {
     return new Promise((resolve) => {
-      this.#waiters.set(message.nonce, (posted) =>
-        resolve(
-          posted.ok && posted.ts !== null
-            ? { channel: posted.channel ?? message.channel, ts: posted.ts }
-            : null,
-        ),
-      );
-      if (!this.#peers.send("gateway", { type: "slack.post", ...message }, parts)) {
-        this.#waiters.delete(message.nonce);
-        resolve(null);
-      }
+      const earlier = this.#waiters.get(message.nonce);
+      this.#waiters.set(message.nonce, (posted) => {
+        // One answer serves all who posted the nonce.
+        earlier?.(posted);
+        const channel = posted.channel ?? message.channel;
+        resolve(posted.ok && posted.ts !== null ? { channel, ts: posted.ts } : null);
+      });
+      if (this.#peers.send("gateway", { type: "slack.post", ...message }, parts)) return;
+      const { nonce } = message;
+      const error = "not_connected";
+      void this.posted({ type: "slack.posted", nonce, ok: false, channel: null, ts: null, error });
     });
   }
 
@@ -144,19 +116,16 @@ export class Outbox {
     void this.recover().catch(this.#failed);
   }
 
-  posted(message: MessageOf<"slack.posted">): void {
+  async posted(message: MessageOf<"slack.posted">): Promise<void> {
     const waiter = this.#waiters.get(message.nonce);
-    if (waiter !== undefined) {
-      this.#waiters.delete(message.nonce);
-      waiter(message);
-      return;
-    }
-    void this.#settle(message).catch(this.#failed);
+    if (waiter === undefined) return this.#settle(message).catch(this.#failed);
+    this.#waiters.delete(message.nonce);
+    waiter(message);
   }
 
   async #flush(): Promise<void> {
     if (!this.#connected) return;
-    for (const post of await due(this.#store.read, { now: Date.now(), limit: PAGE })) {
+    for (const post of await due(this.#store.read, { now: this.#now(), limit: PAGE })) {
       await this.#store.mutate(async (tx) => {
         tx.unlogged("outbox");
         await markSending(tx, post.id);
@@ -192,32 +161,23 @@ export class Outbox {
     });
   }
 
-  async #settle(message: MessageOf<"slack.posted">): Promise<void> {
-    const post = await postByNonce(this.#store.read, message.nonce);
-    if (post === undefined) return;
-    const error = message.ok ? "" : (message.error ?? "");
-    const anew = post.kind === "update" && NOT_UPDATABLE.test(error);
-    const direct = post.run !== null && NO_WAY_IN.test(error);
+  async #settle({ nonce, ok, ts, error }: MessageOf<"slack.posted">): Promise<void> {
+    if (!ok) return this.#failedWith(nonce, error ?? "unknown");
     await this.#store.mutate(async (tx) => {
       tx.unlogged("outbox");
-      if (message.ok) await markSent(tx, post.id, message.ts);
-      else if (anew) {
-        await markFailed(tx, post.id, { error: message.error ?? "", nextTry: null });
-        await this.#anew(tx, post, null);
-      } else if (direct) {
-        await markFailed(tx, post.id, { error, nextTry: null });
-        await this.#direct(tx, post);
-      } else {
-        const delay = TRANSIENT.test(message.error ?? "")
-          ? RETRY_MS[Math.min(post.attempts, RETRY_MS.length - 1)]
-          : undefined;
-        await markFailed(tx, post.id, {
-          error: message.error ?? "unknown",
-          nextTry: delay === undefined ? null : tx.now + delay,
-        });
-      }
+      const post = await postByNonce(tx, nonce);
+      if (post?.state === "sending") await markSent(tx, post.id, ts);
     });
-    if (anew || direct) this.flush();
+  }
+
+  async #failedWith(nonce: string, error: string): Promise<void> {
+    await this.#store.mutate(async (tx) => {
+      tx.unlogged("outbox");
+      const post = await postByNonce(tx, nonce);
+      // Answered in the meantime: the gateway's answer and its end can come together.
+      if (post?.state === "sending") await remedy(tx, post, error);
+    });
+    await this.flush();
   }
 
   stop(): void {
@@ -225,15 +185,45 @@ export class Outbox {
   }
 }
 
-/** Errors after which Slack surely did not take the message and may take it later. */
-const TRANSIENT = /^(ratelimited|queue_full|unreachable|service_unavailable|not_connected)$/;
+async function remedy(tx: Tx, post: Post, error: string): Promise<void> {
+  const todo = remedyFor(post, error, tx.now);
+  if (todo.kind === "retry") return markFailed(tx, post.id, { error, nextTry: todo.at });
+  const run = post.run === null ? undefined : await getRun(tx, post.run);
+  const person = run === undefined ? undefined : (await listIdentities(tx, run.requester))[0]?.user;
+  const isTold = person === undefined || person === post.channel;
+  if (todo.kind === "give up" || (todo.kind === "direct" && isTold)) return giveUp(tx, post, error);
+  await markFailed(tx, post.id, { error, nextTry: null });
+  const document = JSON.parse(post.doc) as Document;
+  const next = { run: post.run, doc: post.doc, parts: post.parts, nonce: `${post.nonce}-${todo.kind}` };
+  if (todo.kind === "direct") {
+    await owe(tx, { ...next, kind: "post", channel: person as string });
+  } else if (todo.kind === "plain") {
+    const { kind, channel, thread, target } = post;
+    const doc = JSON.stringify(inFewWords(document, post.run, error));
+    await owe(tx, { ...next, kind, channel, thread, target, doc, parts: [] });
+  } else {
+    const { channel } = post;
+    const isPost = post.kind === "post";
+    const thread = (isPost ? post.thread : null) ?? run?.thread ?? null;
+    const target = isPost ? post.target : (run?.requestId ?? null);
+    const doc = JSON.stringify(todo.kind === "again" ? withDoubt(document) : document);
+    await owe(tx, { ...next, kind: "post", channel, thread, target, doc, from: todo.at });
+  }
+}
 
-/** The message that was to be changed is gone, or went out in a way that gave no handle on it (a response_url). */
-const NOT_UPDATABLE = /^(not_updatable|message_not_found|cant_update_message|edit_window_closed)$/;
+async function giveUp(tx: Tx, post: Post, error: string): Promise<void> {
+  await markFailed(tx, post.id, { error, nextTry: null });
+  tx.log({
+    type: "slack.post_failed",
+    outcome: "failure",
+    actor: { kind: "system" },
+    ...(post.run === null ? {} : { run: post.run }),
+    data: { channel: post.channel, kind: post.kind, error },
+  });
+}
 
-/** The app is not in the channel, or the channel takes nothing more. */
-const NO_WAY_IN = /^(not_in_channel|channel_not_found|is_archived|restricted_action)$/;
-
-/** Nonces of messages that tell how a run or a request ended; each crash in the middle of sending adds a word to it. */
-const OUTCOME = /(:(result|lost)|^abandoned:.{1,80}?)(-again){0,5}$/;
-const IN_DOUBT = "sallyport was interrupted while it sent this; it may be shown here twice.";
+/** What nobody waits for any more. */
+export async function giveUpOld(tx: Tx): Promise<void> {
+  for (const post of await overdue(tx, tx.now - KEEP_MS))
+    await giveUp(tx, post, post.error ?? "not_connected");
+}

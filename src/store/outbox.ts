@@ -6,18 +6,18 @@ import type { Reader, Tx } from "./tx.ts";
 export interface Post {
   /** Grows in the order in which posts were owed. */
   id: number;
-  /** Goes to Slack with the post, so that after a crash one can see whether it arrived. */
+  /** The same nonce is the same post: this row and the gateway's memory see to it that it is sent once. */
   nonce: string;
   kind: string;
   channel: string;
   thread: string | null;
   run: string | null;
-  /** What it changes or answers: a message's ts, a response URL. */
+  /** Of an update: the message's ts, or the nonce of the post that makes it. Of a post: the request that it answers. */
   target: string | null;
   /** JSON of a wire Document. */
   doc: string;
   parts: Buffer[];
-  state: "owed" | "sending" | "sent" | "failed" | "dropped";
+  state: "owed" | "sending" | "sent" | "failed";
   /** Slack's name for the message, once sent. */
   ts: string | null;
   attempts: number;
@@ -47,13 +47,15 @@ export async function owe(
     run?: string | null;
     target?: string | null;
     parts?: readonly Uint8Array[];
+    /** ms since the epoch: not before. */
+    from?: number;
   },
 ): Promise<Post> {
   const known = await postByNonce(tx, made.nonce);
   if (known) return known;
   await tx.runUnlogged(
     `INSERT INTO outbox (nonce, kind, channel, thread, run, target, doc, state, next_try, created, changed)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'owed', ?8, ?8, ?8)`,
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'owed', ?9, ?8, ?8)`,
     [
       made.nonce,
       made.kind,
@@ -63,6 +65,7 @@ export async function owe(
       made.target ?? null,
       made.doc,
       tx.now,
+      made.from ?? tx.now,
     ],
   );
   for (const [n, bytes] of (made.parts ?? []).entries()) {
@@ -101,12 +104,7 @@ export async function markFailed(
   else await move(tx, id, ["owed", "sending"], "state = 'owed', error = ?, next_try = ?", [text, nextTry]);
 }
 
-/** What no longer needs saying. */
-export function drop(tx: Tx, id: number): Promise<void> {
-  return move(tx, id, ["owed"], "state = 'dropped'", []);
-}
-
-/** For a post that a crash left in "sending" and that Slack turned out not to have. */
+/** For a post that nobody took on its way to Slack. */
 export function backToOwed(tx: Tx, id: number): Promise<void> {
   return move(tx, id, ["sending"], "state = 'owed'", []);
 }
@@ -123,9 +121,20 @@ export async function interrupted(reader: Reader): Promise<Post[]> {
   return withParts(reader, await reader.all(sql));
 }
 
+/** Slack can be reached anew: nothing that is owed waits longer. */
+export function hurry(tx: Tx): Promise<number> {
+  return tx.runUnlogged("UPDATE outbox SET next_try = ?1 WHERE state = 'owed' AND next_try > ?1", [tx.now]);
+}
+
+/** What has been owed since before a time, oldest first. */
+export async function overdue(reader: Reader, before: number): Promise<Post[]> {
+  const sql = `SELECT ${COLUMNS} FROM outbox WHERE state = 'owed' AND created < ? ORDER BY id LIMIT 1000`;
+  return withParts(reader, await reader.all(sql, [before]));
+}
+
 /** Forgets what ended before a time. */
 export function pruneOutbox(tx: Tx, before: number): Promise<number> {
-  const sql = "DELETE FROM outbox WHERE state IN ('sent', 'failed', 'dropped') AND changed < ?";
+  const sql = "DELETE FROM outbox WHERE state IN ('sent', 'failed') AND changed < ?";
   return tx.runUnlogged(sql, [before]);
 }
 

@@ -208,7 +208,7 @@ CREATE TABLE outbox (
   run TEXT CHECK (length(run) <= 64),
   target TEXT CHECK (length(target) <= 2000),
   doc TEXT NOT NULL CHECK (length(doc) <= 1048576),
-  state TEXT NOT NULL CHECK (state IN ('owed', 'sending', 'sent', 'failed', 'dropped')),
+  state TEXT NOT NULL CHECK (state IN ('owed', 'sending', 'sent', 'failed')),
   ts TEXT CHECK (length(ts) <= 64),
   attempts INTEGER NOT NULL DEFAULT 0,
   next_try INTEGER NOT NULL,
@@ -218,7 +218,7 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_due ON outbox (next_try, id) WHERE state = 'owed';
 CREATE INDEX outbox_sending ON outbox (id) WHERE state = 'sending';
-CREATE INDEX outbox_over ON outbox (changed) WHERE state IN ('sent', 'failed', 'dropped');
+CREATE INDEX outbox_over ON outbox (changed) WHERE state IN ('sent', 'failed');
 CREATE TABLE outbox_parts (
   post INTEGER NOT NULL REFERENCES outbox (id) ON DELETE CASCADE,
   n INTEGER NOT NULL CHECK (n BETWEEN 0 AND 63),

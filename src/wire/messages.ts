@@ -94,7 +94,11 @@ const slackAcked = z.strictObject({ type: z.literal("slack.acked"), id, accepted
 /** Private answer to the person of a request (response_url, ephemeral). */
 const slackRespond = z.strictObject({ type: z.literal("slack.respond"), request: id, document: Document });
 
-/** chat.postMessage; `nonce` makes it idempotent; `request` lets the gateway fall back to that request's response_url. */
+/**
+ * chat.postMessage. The gateway posts a nonce once and answers it again from memory; that memory ends with its process, and
+ * what was under way then is in doubt. `request` lets it fall back to that request's response_url; where `channel` is the
+ * id of that request's person, the post is for that person alone.
+ */
 const slackPost = z.strictObject({
   type: z.literal("slack.post"),
   nonce: id,
@@ -112,7 +116,7 @@ const slackUpdate = z.strictObject({
   document: Document,
 });
 
-/** Outcome of slack.post, slack.update, slack.private. `channel` is where it went (a DM may differ from what was asked). */
+/** Outcome of slack.post and slack.update. `channel` is where it went (a DM may differ from what was asked). */
 const slackPosted = z.strictObject({
   type: z.literal("slack.posted"),
   nonce: id,

@@ -1,12 +1,13 @@
 import t from "tap";
 import {
   backToOwed,
-  drop,
   due,
+  hurry,
   interrupted,
   markFailed,
   markSending,
   markSent,
+  overdue,
   owe,
   postByNonce,
   pruneOutbox,
@@ -96,10 +97,17 @@ t.test("what is owed to Slack is sent once", async (t) => {
   t.same(await ids(), [second.id]);
   await change(store, (tx) => markFailed(tx, second.id, { error: "x".repeat(5000), nextTry: null }));
   t.match(await postByNonce(store.read, "n2"), { state: "failed" });
-  const third = await post("n3");
-  await change(store, (tx) => drop(tx, third.id));
   t.same(await ids(), []);
-  t.equal(await store.mutate((tx) => pruneOutbox(tx, 6000)), 3);
+
+  const later = await change(store, (tx) =>
+    owe(tx, { nonce: "n3", kind: "post", channel: "C1", doc: "{}", from: 9000 }),
+  );
+  t.same(await ids(), [], "not before its time");
+  await change(store, hurry);
+  t.same(await ids(), [later.id], "unless Slack is back");
+  t.equal(await store.mutate((tx) => pruneOutbox(tx, 6000)), 2, "never what is still owed");
+  t.match(await overdue(store.read, 6000), [{ nonce: "n3" }]);
+  t.same(await overdue(store.read, 5000), []);
 });
 
 t.test("settings", async (t) => {
