@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, constants, copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startWorkspace, type Workspace } from "../../src/workspace/index.ts";
+import { startWorkspace, type Workspace, type WorkspaceOptions } from "../../src/workspace/index.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const PACKAGED = join(ROOT, "dist/sallyport");
@@ -146,8 +146,8 @@ export class TestAppliance {
   }
 
   /** Everything up to a person who may run Ops of namespace demo. */
-  async ready(): Promise<Workspace> {
-    this.workspace = await startWorkspace({ keepTcpOpen: false });
+  async ready(options: WorkspaceOptions = {}): Promise<Workspace> {
+    this.workspace = await startWorkspace({ keepTcpOpen: false, ...options });
     await this.init();
     await this.serve();
     await this.unlock();

@@ -47,7 +47,7 @@ await publish(`op: demo/long\nsummary: Long output\nrun: ["./main.sh"]\n`, {
   "main.sh": `${SH}i=0; while [ $i -lt 900 ]; do i=$((i+1)); echo "line $i of a long output"; done\n`,
 });
 await publish(`op: demo/one\nsummary: One at a time\nrun: ["./main.sh"]\n`, {
-  "main.sh": `${SH}echo begin; sleep 1.5; echo end\n`,
+  "main.sh": `${SH}echo begin; sleep 300; echo end\n`,
 });
 await publish(`op: demo/sleep\nsummary: Sleeps\nrun: ["./main.sh"]\nconcurrency: 8\n`, {
   "main.sh": `${SH}sleep 300\n`,
@@ -232,15 +232,20 @@ t.test("one at a time: the second waits, and may be canceled while it waits", as
   for (let i = 0; i < 3; i++) await say("bob", "run demo/one").ack;
   await eventually(appliance, () => lastRuns() === before + 3);
   const [first = "", second = "", third = ""] = runsOf(appliance).filter((id) => !known.has(id));
+  const at = (action: string, id: string) =>
+    logged(appliance, action).find((l) => l.process?.entity_id === id)?.event.sequence ?? -1;
   const waiting = await message(new RegExp(third));
   t.match(plain(waiting), /waits for its turn/);
   workspace.click("bob", waiting, "cancel");
   await workspace.waitFor(() => ENDED.test(plain(waiting)), PATIENCE);
   t.match(plain(waiting), /was canceled[\s\S]*before it started/);
+  const isStarted = () => at("run.started", second) !== -1;
+  t.notOk(isStarted(), "the second waits as well");
+  await say("bob", `cancel ${first}`).ack;
   await result(workspace, "ops", new RegExp(first));
+  await eventually(appliance, isStarted);
+  await say("bob", `cancel ${second}`).ack;
   await result(workspace, "ops", new RegExp(second));
-  const at = (action: string, id: string) =>
-    logged(appliance, action).find((l) => l.process?.entity_id === id)?.event.sequence ?? -1;
   t.ok(at("run.started", second) > at("run.finished", first), "it started when the first had ended");
   t.equal(at("run.started", third), -1, "what was canceled never started");
 });

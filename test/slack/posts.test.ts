@@ -262,10 +262,33 @@ t.test("Slack Connect: a foreign person's click and mention are refused and repo
   t.teardown(rig.stop);
   const mallory = rig.workspace.addPerson({ name: "mallory", kind: "foreign" });
   rig.workspace.addChannel({ name: "shared", members: ["alice", mallory], shared: true, botIsMember: true });
-  await rig.workspace.mention(mallory, "shared", "run web/restart").ack;
-  const alarm = await rig.keeper.alarm("foreign_identity");
-  t.match(alarm.detail, mallory.id);
-  t.same(rig.keeper.of("slack.request"), []);
+  const { workspace, keeper } = rig;
+  await workspace.mention(mallory, "shared", "run web/restart").ack;
+  keeper.send({
+    type: "slack.post",
+    nonce: "b",
+    channel: workspace.channel("shared").id,
+    thread: null,
+    request: null,
+    document: {
+      summary: "?",
+      blocks: [{ kind: "buttons", buttons: [{ id: "approve", label: "Approve", value: "r-1" }] }],
+    },
+  });
+  await keeper.posted("b");
+  const shown = workspace.messages("shared").find((m) => m.via !== "person")!;
+  const click = workspace.click(mallory, shown, "approve");
+  t.match(await click.ack, { status: "acked", payload: {} });
+  t.match(await click.response(), { ephemeralFor: mallory.id, text: /only members of the Slack workspace/ });
+  for (const what of ["Mention", "Click"]) {
+    const told = () => keeper.of("slack.alarm").find((alarm) => alarm.detail.startsWith(what));
+    const alarm = await keeper.until(told, `an alarm of the ${what}`);
+    t.match(alarm, {
+      kind: "foreign_identity",
+      detail: new RegExp(`${mallory.id} of workspace ${mallory.teamId}`),
+    });
+  }
+  t.same(keeper.of("slack.request"), []);
 });
 
 t.test("a token revoked while running", async (t) => {
