@@ -15,6 +15,13 @@ static int above(int fd) {
     return copy;
 }
 
+/* Both ends of the control channel were made at once, and the runner's must not block. The Op's must: its `read` waits for
+   an answer, and its writes for a busy runner. */
+static void make_blocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    must(flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK), "descriptors");
+}
+
 void descriptors_place(struct child *c, const int stdio[4], int ctl, int self) {
     int from[4], ctl_copy = above(ctl), self_copy = above(self);
     for (int i = 0; i < 4; i++) {
@@ -30,6 +37,7 @@ void descriptors_place(struct child *c, const int stdio[4], int ctl, int self) {
         else close(i);
     }
     c->has_fd3 = stdio[3] >= 0;
+    if (c->has_fd3) make_blocking(3);
     must(dup3(ctl_copy, CHILD_CTL, O_CLOEXEC) < 0, "descriptors");
     must(dup3(self_copy, CHILD_PARENT, O_CLOEXEC) < 0, "descriptors");
     must(close_range(CHILD_FIRST_FREE, ~0U, 0), "descriptors");
@@ -44,7 +52,8 @@ static void take(struct child *c, uint8_t mask, const int *fds, size_t count) {
         must(dup2(fds[next++], i) < 0, "descriptors");
     }
     c->has_fd3 = mask & HAS_FD3;
-    if (!c->has_fd3) close(3);
+    if (c->has_fd3) make_blocking(3);
+    else close(3);
     struct failure why;
     if (next != count) die_errno("order", EPROTO);
     /* Read again, since the launcher forgets what it read; the same bytes, as it takes only sealed ones. */

@@ -68,7 +68,7 @@ t.test("output: bounded, the rest drained and counted", async (t) => {
 });
 
 t.test("a fast Op gives one chunk; UTF-8 is not cut", async (t) => {
-  const one = await op({ argv: sh("for i in 1 2 3 4 5; do echo line $i; done") });
+  const one = await op({ argv: ["/usr/bin/printf", "line %d\\n", "1", "2", "3", "4", "5"] });
   t.equal(one.chunks.length, 1);
   const many = await op({ argv: sh("i=0; while [ $i -lt 60000 ]; do echo ä€😀x; i=$((i+1)); done") });
   t.ok(many.chunks.length > 5);
@@ -130,7 +130,7 @@ t.test("a secret: a file for the Op, never in its output, however it is written"
 t.test("control channel: progress arrives, the rest is answered and noted", async (t) => {
   const seen = await op({
     argv: sh(
-      `echo '{"progress":"half","percent":50}' >&3; echo '{"ask":"sure?"}' >&3; sleep 0.3; read -r answer <&3; echo "$answer"`,
+      `echo '{"progress":"half","percent":50}' >&3; echo '{"ask":"sure?"}' >&3; read -r answer <&3; echo "$answer"`,
     ),
   });
   t.strictSame(seen.progress, [{ text: "half", percent: 50 }]);
@@ -140,6 +140,13 @@ t.test("control channel: progress arrives, the rest is answered and noted", asyn
   const flood = await op({ argv: sh(`i=0; while [ $i -lt 60 ]; do ${lines}; i=$((i+1)); done`) });
   t.match(flood.result.detail, /closed/);
   t.ok(flood.progress.length < 20);
+});
+
+t.test("control channel: an answer that is not there yet is waited for", async (t) => {
+  const seen = await op({
+    argv: sh(`(sleep 0.3; echo '{"ask":"sure?"}' >&3) & read -r answer <&3; echo "$? $answer"`),
+  });
+  t.match(seen.stdout, /^0 .*not supported yet/);
 });
 
 t.test("refused calls are told by name and counted", async (t) => {

@@ -207,11 +207,15 @@ t.test("descriptor 3 is the control channel where there is one", async (t) => {
   t.teardown(() => launcher.end());
   const without = await launcher.run(script("ls /proc/self/fd"));
   t.equal(without.stdout, "0\n1\n2\n3\n", "0, 1, 2; 3 is ls's own");
-  const [ours, theirs] = harden.socketpair();
-  const run = launcher.start(script("echo hello >&3; exec ls /proc/self/fd"), { fd3: theirs });
-  harden.closeFd(theirs);
-  const ended = await run.ended;
-  t.equal(ended.stdout, "0\n1\n2\n3\n4\n");
-  t.equal(harden.recvFds(ours, 100)?.bytes.toString(), "hello\n");
-  harden.closeFd(ours);
+  // In a spare, and in a process made for the run.
+  for (const ids of [{}, { ids: [1234, 1234] as [number, number] }]) {
+    const [ours, theirs] = harden.socketpair();
+    const text = "echo hello >&3; sed -n 's/flags:.//p' /proc/self/fdinfo/3; exec ls /proc/self/fd";
+    const run = launcher.start({ ...script(text), ...ids }, { fd3: theirs });
+    harden.closeFd(theirs);
+    const ended = await run.ended;
+    t.equal(ended.stdout, "02\n0\n1\n2\n3\n4\n", "O_RDWR, and it blocks");
+    t.equal(harden.recvFds(ours, 100)?.bytes.toString(), "hello\n");
+    harden.closeFd(ours);
+  }
 });
