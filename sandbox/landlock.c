@@ -28,11 +28,6 @@ struct port_attr {
     uint64_t allowed, port;
 };
 
-int landlock_abi(void) {
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_VERSION);
-    return abi < 0 ? 0 : (int)abi;
-}
-
 int landlock_open(struct ruleset *set, int handle_files, uint8_t net, uint8_t scope) {
     *set = (struct ruleset){.fd = -1};
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_VERSION);

@@ -11,7 +11,6 @@ struct ruleset {
     uint64_t files;
 };
 
-int landlock_abi(void);
 /* handle_files: refuse all file access but rules; net and scope as LL_NET and LL_SCOPE. Parts that the ABI lacks are left
    out. Returns an errno when the kernel refuses Landlock as a whole, else 0. */
 int landlock_open(struct ruleset *set, int handle_files, uint8_t net, uint8_t scope);

@@ -27,7 +27,7 @@ struct frame_header {
 } __attribute__((packed));
 
 struct msg_hello {
-    uint32_t version, cgroup, root, landlock, max_runs;
+    uint32_t version, cgroup;
 } __attribute__((packed));
 
 struct msg_started {

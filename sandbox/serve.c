@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "die.h"
-#include "landlock.h"
 #include "run.h"
 
 enum { QUEUE = 64, MAX_PING = 64 };
@@ -143,7 +142,7 @@ void loop_init(struct loop *loop, int out) {
     loop->self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     must(loop->self_pidfd < 0, "pidfd_open");
     if (out < 0) return;
-    struct msg_hello m = {PROTO_VERSION, (uint32_t)loop->cgroup, geteuid() == 0, (uint32_t)landlock_abi(), MAX_RUNS};
+    struct msg_hello m = {PROTO_VERSION, (uint32_t)loop->cgroup};
     if (!frame_send(out, FRAME_HELLO, 0, &m, sizeof m)) loop->broken = true;
 }
 

@@ -7,15 +7,10 @@ const MAX = 4096;
 export interface Hello {
   readonly kind: "hello";
   readonly cgroup: "none" | "v1" | "v2";
-  readonly root: boolean;
-  readonly landlockAbi: number;
-  readonly maxRuns: number;
 }
 export interface Started {
   readonly kind: "started";
   readonly handle: number;
-  readonly pid: number;
-  readonly cgroup: "none" | "v1" | "v2";
   readonly noProc: boolean;
   readonly noLandlock: boolean;
   readonly noMemfdNoexec: boolean;
@@ -32,7 +27,6 @@ export interface Exited {
   readonly code: number;
   readonly signal: number;
   readonly timedOut: boolean;
-  readonly killed: boolean;
   readonly outOfMemory: boolean;
   readonly denied: number;
   readonly wallUs: number;
@@ -47,7 +41,6 @@ export interface Denied {
   readonly handle: number;
   readonly nr: number;
   readonly arch: number;
-  readonly pid: number;
 }
 export type LauncherFrame = Hello | Started | Failed | Exited | Denied | { readonly kind: "pong" };
 
@@ -102,22 +95,14 @@ function parse(bytes: Buffer): LauncherFrame {
   };
   switch (kind) {
     case 128:
-      need(20);
+      need(8);
       if (u32(0) !== 1) throw broken(`version ${u32(0)}; launcher and runner are not of one build`);
-      return {
-        kind: "hello",
-        cgroup: CGROUP[u32(1)] ?? "none",
-        root: u32(2) === 1,
-        landlockAbi: u32(3),
-        maxRuns: u32(4),
-      };
+      return { kind: "hello", cgroup: CGROUP[u32(1)] ?? "none" };
     case 129:
       need(12);
       return {
         kind: "started",
         handle,
-        pid: u32(0),
-        cgroup: CGROUP[u32(1)] ?? "none",
         noProc: (u32(2) & 1) !== 0,
         noLandlock: (u32(2) & 2) !== 0,
         noMemfdNoexec: (u32(2) & 4) !== 0,
@@ -142,7 +127,6 @@ function parse(bytes: Buffer): LauncherFrame {
         code: u32(0),
         signal: u32(1),
         timedOut: (u32(2) & 1) !== 0,
-        killed: (u32(2) & 2) !== 0,
         outOfMemory: (u32(2) & 4) !== 0,
         denied: u32(3),
         wallUs: u64(0),
@@ -154,8 +138,8 @@ function parse(bytes: Buffer): LauncherFrame {
       };
     }
     case 132:
-      need(16);
-      return { kind: "denied", handle, nr: u32(0), arch: u32(1), pid: u32(2) };
+      need(8);
+      return { kind: "denied", handle, nr: u32(0), arch: u32(1) };
     case 133:
       return { kind: "pong" };
     default:

@@ -16,6 +16,8 @@ export interface SelfTest {
   readonly ok: boolean;
   readonly checks: readonly Check[];
   readonly cgroup: "none" | "v1" | "v2";
+  /** What this host does not give, so that a fence is missing where others stand: a sentence each. */
+  readonly degraded: readonly string[];
 }
 
 const TIME_MS = 20_000;
@@ -33,22 +35,44 @@ export async function selfTest(launcher: Launcher): Promise<SelfTest> {
       ok: false,
       checks: [failed("launcher", String(error instanceof Error ? error.message : error))],
       cgroup: "none",
+      degraded: [],
     };
   }
   const checks: Check[] = [];
+  const degraded: string[] = [];
+  if (hello.cgroup === "none") degraded.push(NO_CGROUP);
   try {
-    checks.push(...(await breakOut(launcher)), ...(await dieAtOnce(launcher)));
+    checks.push(...(await breakOut(launcher, degraded)), ...(await dieAtOnce(launcher)));
   } catch (error) {
     checks.push(failed("self-test", `It could not run: ${error instanceof Error ? error.message : error}`));
   }
-  return { ok: checks.every((c) => c.ok), checks, cgroup: hello.cgroup };
+  return { ok: checks.every((c) => c.ok), checks, cgroup: hello.cgroup, degraded };
+}
+
+const NO_CGROUP =
+  "no cgroup bounds memory and processes: resource limits, tmpfs sizes and the wall clock are all there is";
+
+function degradedBy(started: Started): string[] {
+  const found: string[] = [];
+  if (started.noProc)
+    found.push("Ops run without /proc: the host's own is masked, so that a sandbox can't mount one");
+  if (started.noLandlock)
+    found.push(
+      "Ops run without Landlock, the second fence behind mounts: the kernel or the container refuses it",
+    );
+  if (started.noMemfdNoexec)
+    found.push(
+      "vm.memfd_noexec can't be set for Ops (Linux 6.3): Landlock alone keeps them from executing a memfd",
+    );
+  return found;
 }
 
 /** One run of the probe with the whole battery. At least one refusal must be reported: else nobody would hear of attempts. */
-async function breakOut(launcher: Launcher): Promise<Check[]> {
+async function breakOut(launcher: Launcher, degraded: string[]): Promise<Check[]> {
   const { output, result, started } = await probe(launcher, BATTERY, "default");
   const launch = launchCheck(result);
   if (!launch.ok) return [launch];
+  if (started !== null) degraded.push(...degradedBy(started));
   const answers = readAnswers(output);
   const checks = BATTERY.map((attempt) =>
     check(attempt, answers.get(attempt.probe), started?.noProc === true),
@@ -136,7 +160,11 @@ export async function probe(
     onProgress: () => {},
     onDenied: () => {},
   });
-  const result = await run.finished;
+  // A run does not finish when its launcher ends: nobody is left to say how it ended.
+  const ended = launcher.ended.then((why) => {
+    throw new Error(`The launcher ended: ${why}.`);
+  });
+  const result = await Promise.race([run.finished, ended]);
   return { output: Buffer.concat(chunks).toString("utf8"), result, started };
 }
 

@@ -58,7 +58,7 @@ export function sessionStatus(session: Pick<Session, "runs" | "store">): Session
       test === undefined
         ? "not tested yet"
         : test.ok
-          ? `tested, limits by cgroup ${test.cgroup}`
+          ? [`tested, limits by cgroup ${test.cgroup}`, ...test.degraded].join("; degraded: ")
           : `failed: ${failed.join(", ")}`,
     logSize,
     writable,

@@ -4,7 +4,7 @@ import { makeGrant } from "../exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../exec/launch.ts";
 import { launchFailed, type RunResult } from "../exec/result.ts";
 import type { RunHandlers } from "../exec/run.ts";
-import { selfTest } from "../exec/selftest.ts";
+import { type SelfTest, selfTest } from "../exec/selftest.ts";
 import { harden } from "../host/harden.ts";
 import { confineRole, inheritedFd, keeperSocket, roleOptions } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
@@ -59,17 +59,21 @@ class Runner {
       this.#over.resolve(1);
     });
     this.#keeper.send({ type: "role.hello", version: VERSION, pid: process.pid, landlock });
-    const test = await selfTest(this.#launcher);
-    const checks = test.checks.map((c) => ({ ...c }));
-    if (this.#limitsRequired) checks.push(limitsCheck(test.cgroup));
-    const ok = checks.every((c) => c.ok);
-    this.#refusal = ok ? null : refusalOf(checks);
-    this.#keeper.send({ type: "runner.ready", ok, checks, cgroup: test.cgroup });
+    const test = await Promise.race([selfTest(this.#launcher), this.#over.promise]);
+    if (typeof test !== "number") this.#ready(test);
     const status = await this.#over.promise;
     // Every run dies when our end of the launcher's socket closes, with this process. Closed before, the launcher would
     // kill us as well, and our status would be lost.
     this.#keeper.close();
     return status;
+  }
+
+  #ready({ checks: tested, cgroup, degraded }: SelfTest): void {
+    const checks = tested.map((c) => ({ ...c }));
+    if (this.#limitsRequired) checks.push(limitsCheck(cgroup));
+    const ok = checks.every((c) => c.ok);
+    this.#refusal = ok ? null : refusalOf(checks);
+    this.#keeper.send({ type: "runner.ready", ok, checks, cgroup, degraded: [...degraded] });
   }
 
   #receive(message: Message, parts: Buffer[]): void {

@@ -138,6 +138,8 @@ const runnerReady = z.strictObject({
   ok: z.boolean(),
   checks: z.array(SelfTestCheck).max(100),
   cgroup: z.enum(["v2", "v1", "none"]),
+  /** What the host does not give Ops' sandboxes; for people. */
+  degraded: z.array(z.string().max(300)).max(10),
 });
 
 export const Limits = z.strictObject({

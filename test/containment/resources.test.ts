@@ -4,12 +4,15 @@ import { runOp, sh, startLauncher } from "../exec/launcher.ts";
 
 const isRoot = process.getuid?.() === 0;
 const users = isRoot
-  ? [{ name: "root" }, { name: "an ordinary user", uid: 54_321 }]
-  : [{ name: "this user" }];
+  ? [
+      { name: "root", uid: undefined },
+      { name: "an ordinary user", uid: 54_321 },
+    ]
+  : [{ name: "this user", uid: undefined }];
 
 for (const user of users) {
   t.test(`as ${user.name}`, async (t) => {
-    const { launcher, stop } = startLauncher(user.uid === undefined ? undefined : { uid: user.uid });
+    const { launcher, stop } = startLauncher({ uid: user.uid });
     t.teardown(stop);
     const bounded = (await launcher.hello).cgroup !== "none";
     const unbounded = bounded ? false : "no memory and pids controller here: nothing bounds an Op";

@@ -106,7 +106,7 @@ export function containmentTable(bait: HostBait): Readonly<Record<string, readon
       { name: "threads work", probe: "thread", expect: /^OK$/ },
     ],
     network: [
-      { name: "devices", probe: "interfaces", expect: /^lo$/ },
+      { name: "devices", probe: "interfaces", expect: /^lo$/, proc: true },
       {
         name: "the host's loopback port",
         probe: `tcp:127.0.0.1 ${bait.port}`,

@@ -8,23 +8,28 @@ import type { RunHandlers } from "../../src/exec/run.ts";
 import type { SpecFile } from "../../src/exec/spec.ts";
 import { asset } from "../../src/host/asset.ts";
 import { harden } from "../../src/host/harden.ts";
-import { repoPath } from "../../src/host/self.ts";
 
-/** A launcher of its own for a test, as this user or as another. */
-export function startLauncher(as?: { uid: number }): {
+/**
+ * A launcher of its own for a test, as this user or as another. `before`: a command that runs the rest of its arguments,
+ * in front of all.
+ */
+export function startLauncher(as: { uid?: number | undefined; before?: readonly string[] } = {}): {
   launcher: Launcher;
   child: ChildProcess;
   stop(): Promise<void>;
 } {
   const [ours, theirs] = harden().socketpair();
-  const file = repoPath("build/launcher");
   // Descriptor 4 is the executable: another user need not be able to reach this folder.
   const exec = harden().memfd("launcher", asset("launcher"));
-  const drop = ["--reuid", `${as?.uid}`, "--regid", `${as?.uid}`, "--clear-groups", "--", "/proc/self/fd/4"];
-  const child =
-    as === undefined
-      ? spawn(file, ["serve", "3"], { stdio: ["ignore", "inherit", "inherit", theirs] })
-      : spawn("setpriv", [...drop, "serve", "3"], { stdio: ["ignore", "inherit", "inherit", theirs, exec] });
+  const drop = ["setpriv", "--reuid", `${as.uid}`, "--regid", `${as.uid}`, "--clear-groups", "--"];
+  const [file, ...args] = [
+    ...(as.before ?? []),
+    ...(as.uid === undefined ? [] : drop),
+    "/proc/self/fd/4",
+    "serve",
+    "3",
+  ];
+  const child = spawn(file!, args, { stdio: ["ignore", "inherit", "inherit", theirs, exec] });
   harden().closeFd(theirs);
   harden().closeFd(exec);
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
@@ -77,22 +82,18 @@ export function plainGrant(of: PlainGrant): Grant {
   return { ...grant, secrets };
 }
 
-/** Starts a run; `seen` resolves at its end, `started` when it began (or failed). */
+/** Starts a run; `seen` resolves at its end. */
 export function begin(
   launcher: Launcher,
   of: PlainGrant,
   more: Partial<RunHandlers> = {},
-): { run: Run; started: Promise<number | null>; seen: Promise<Seen> } {
+): { run: Run; seen: Promise<Seen> } {
   const out: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
   const chunks: Buffer[] = [];
   const progress: Seen["progress"] = [];
   const denied: string[] = [];
-  const started = Promise.withResolvers<number | null>();
   const run = launcher.run(plainGrant(of), {
-    onStarted: (frame) => {
-      started.resolve(frame.pid);
-      more.onStarted?.(frame);
-    },
+    onStarted: (frame) => more.onStarted?.(frame),
     onOutput: (stream, bytes) => {
       out[stream].push(bytes);
       chunks.push(bytes);
@@ -103,11 +104,10 @@ export function begin(
     onDenied: (call) => denied.push(call),
   });
   const seen = run.finished.then((result) => {
-    started.resolve(null);
     const text = (parts: Buffer[]) => Buffer.concat(parts).toString("utf8");
     return { stdout: text(out.stdout), stderr: text(out.stderr), chunks, progress, denied, result };
   });
-  return { run, started: started.promise, seen };
+  return { run, seen };
 }
 
 /** Runs to the end. */

@@ -24,15 +24,15 @@ t.test("the start is told first, whatever the launcher sends first", async (t) =
     },
     kill: () => {},
   });
-  const denied = { kind: "denied", handle: 1, nr: 165, arch: 0xc000003e, pid: 1 } as const;
+  const denied = { kind: "denied", handle: 1, nr: 165, arch: 0xc000003e } as const;
   run.receive(denied);
   t.strictSame(told, []);
   const flags = { noProc: false, noLandlock: false, noMemfdNoexec: false };
-  run.receive({ kind: "started", handle: 1, pid: 1, cgroup: "none", ...flags });
+  run.receive({ kind: "started", handle: 1, ...flags });
   run.receive({ ...denied, arch: 0x40000003 });
   t.strictSame(told, ["started", "mount", "foreign 165"]);
   for (const fd of [w1, w2, theirs]) h.closeFd(fd);
-  const ended = { code: 0, signal: 0, timedOut: false, killed: false, outOfMemory: false, denied: 5 };
+  const ended = { code: 0, signal: 0, timedOut: false, outOfMemory: false, denied: 5 };
   const usage = { wallUs: 1, userUs: 1, systemUs: 1, maxRssBytes: 1, memoryPeakBytes: 1, pidsHits: 0 };
   run.receive({ kind: "exited", handle: 1, ...ended, ...usage });
   t.match((await run.finished).denied, [

@@ -1,11 +1,8 @@
-import { spawn } from "node:child_process";
 import t from "tap";
 import { BATTERY, judge } from "../../src/exec/battery.ts";
 import type { Grant } from "../../src/exec/grant.ts";
-import { type Launcher, openLauncher } from "../../src/exec/launch.ts";
+import type { Launcher } from "../../src/exec/launch.ts";
 import { selfTest } from "../../src/exec/selftest.ts";
-import { harden } from "../../src/host/harden.ts";
-import { repoPath } from "../../src/host/self.ts";
 import { startLauncher } from "./launcher.ts";
 
 /** The launcher with every grant changed on its way: a fence with a hole in it. */
@@ -28,6 +25,8 @@ t.test("a whole fence passes, quickly", async (t) => {
     [],
   );
   t.equal(test.ok, true);
+  const bounded = (await launcher.hello).cgroup !== "none";
+  t.match(test.degraded, bounded ? [] : [/^no cgroup/]);
 });
 
 t.test("a hole is found, and named", async (t) => {
@@ -71,26 +70,46 @@ t.test("a launcher that ends", async (t) => {
   t.equal(test.ok, false);
 });
 
-t.test("no user namespaces: it says which setting to change", async (t) => {
-  const [ours, theirs] = harden().socketpair();
-  const script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" serve 3';
-  const child = spawn(
-    "unshare",
-    ["--user", "--map-root-user", "sh", "-c", script, repoPath("build/launcher")],
-    {
-      stdio: ["ignore", "inherit", "inherit", theirs],
+t.test("a launcher that ends in the middle", async (t) => {
+  const { launcher, child } = startLauncher();
+  const test = await selfTest({
+    ...with_(launcher, () => ({})),
+    run: (grant, handlers) => {
+      const run = launcher.run(grant, handlers);
+      child.kill("SIGKILL");
+      return run;
     },
-  );
-  harden().closeFd(theirs);
-  const exited = new Promise((resolve) => child.once("exit", resolve));
-  const launcher = openLauncher(ours);
-  t.teardown(async () => {
-    launcher.close();
-    await exited;
   });
+  t.equal(test.ok, false);
+  t.match(test.checks.at(-1), { name: "self-test", detail: /The launcher ended/ });
+});
+
+t.test("no user namespaces: it says which setting to change", async (t) => {
+  const script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"';
+  const before = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"];
+  const { launcher, stop } = startLauncher({ before });
+  t.teardown(stop);
   const test = await selfTest(launcher);
   t.equal(test.ok, false);
   const first = test.checks.find((c) => !c.ok);
   t.equal(first?.name, "set up a sandbox");
   t.match(first?.detail, /step "clone" \(ENOSPC\).*max_user_namespaces/);
+});
+
+const isRoot = process.getuid?.() === 0;
+t.test("a host whose /proc is masked", { skip: isRoot ? false : "needs root to mask one" }, async (t) => {
+  const script = 'mount --bind /proc/sys /proc/sys && exec "$@"';
+  const before = ["unshare", "-m", "sh", "-c", script, "sh"];
+  const { launcher, stop } = startLauncher({ uid: 65534, before });
+  t.teardown(stop);
+  const test = await selfTest(launcher);
+  t.match(
+    test.degraded.find((one) => one.includes("/proc")),
+    /without \/proc/,
+    "and that is told",
+  );
+  t.strictSame(
+    test.checks.filter((c) => !c.ok),
+    [],
+  );
 });

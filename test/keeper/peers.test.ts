@@ -190,6 +190,24 @@ t.test("a role without Landlock is told of", async (t) => {
   );
 });
 
+t.test("what a host does not give Ops' sandboxes is told of", async (t) => {
+  const peer = await rig.peer("runner");
+  peer.send(HELLO);
+  const checks = [{ name: "mount", ok: true, detail: "" }];
+  peer.send({ type: "runner.ready", ok: true, checks, cgroup: "v2", degraded: ["Ops run without /proc"] });
+  const sandbox = async () => (await rig.json<{ sandbox: string }>("status")).sandbox;
+  await until(async () => (await sandbox()) !== "not tested yet", 15_000);
+  t.equal(await sandbox(), "tested, limits by cgroup v2; degraded: Ops run without /proc");
+  const report = await rig.json<{ checks: { name: string; ok: boolean; detail: string }[] }>("doctor");
+  t.match(
+    report.checks.filter(({ name }) => name.startsWith("sandbox")),
+    [
+      { name: "sandbox: mount", ok: true },
+      { name: "sandbox: degraded", ok: true, detail: "Ops run without /proc" },
+    ],
+  );
+});
+
 t.test("a newer connection of a role replaces the older one", async (t) => {
   const first = await rig.peer("gateway");
   await rig.peer("gateway");

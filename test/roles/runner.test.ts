@@ -175,6 +175,21 @@ t.test("hello, self-test, an order from start to end", async (t) => {
   t.strictSame(k.types("r-one"), ["run.started", "run.output", "run.finished"]);
 });
 
+t.test("the keeper's connection ends while the self-test does: the runner ends too", async (t) => {
+  const k = new Keeper();
+  t.teardown(() => k.launcher.kill("SIGKILL"));
+  const children = () => readFileSync(`/proc/${k.launcher.pid}/task/${k.launcher.pid}/children`, "utf8");
+  while (children() === "") await sleep(1);
+  const runner = k.runnerPid();
+  // Before the runner is there to ask it, so the self-test gets no answer.
+  k.launcher.kill("SIGSTOP");
+  await k.wait("role.hello");
+  k.connection.close();
+  for (let i = 0; i < 1000 && isAlive(runner); i++) await sleep(20);
+  t.notOk(isAlive(runner));
+  t.notOk(k.got.some((g) => g.message.type === "runner.ready"));
+});
+
 t.test("orders that are refused start nothing, and say why", async (t) => {
   const k = new Keeper();
   t.teardown(() => k.stop());
