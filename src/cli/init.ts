@@ -24,8 +24,9 @@ export async function main(argv: string[]): Promise<number> {
     .action(async (options: Options, command) => {
       const globals = globalsOf(command);
       const dirs = dirsOf(globals);
-      const account = userInfo();
-      const admin = options.admin ?? loginName(account.username);
+      const uid = process.geteuid?.() ?? 0;
+      const login = loginOf();
+      const admin = options.admin ?? adminName(login);
       const kdf = options.argon2 === undefined ? undefined : parseArgon2(options.argon2);
       const passphrase =
         options.passphraseFd === undefined
@@ -36,7 +37,7 @@ export async function main(argv: string[]): Promise<number> {
         stateDir: dirs.state,
         passphrase,
         admin,
-        uid: account.uid,
+        uid,
         ...(kdf === undefined ? {} : { kdf }),
       });
       const recoveryCode = made.recoveryCode.toString("latin1");
@@ -44,7 +45,7 @@ export async function main(argv: string[]): Promise<number> {
         { stateDir: dirs.state, admin, slot: made.slot, recoveryCode, argon2: made.kdf },
         globals.json,
         () => [
-          `Initialized ${dirs.state}. First admin: ${admin} (host account ${account.username}). Key slot: ${made.slot}.`,
+          `Initialized ${dirs.state}. First admin: ${admin} (host account ${login ?? uid}). Key slot: ${made.slot}.`,
           "",
           `Recovery code: ${recoveryCode}`,
           "",
@@ -75,7 +76,22 @@ async function askTwice(stateDir: string): Promise<Buffer> {
   throw new SallyportError("input_invalid", "The two passphrases differ; nothing was made.");
 }
 
-function loginName(login: string): string {
+/** null: an account without an entry in passwd, as containers have them. */
+function loginOf(): string | null {
+  try {
+    return userInfo().username;
+  } catch {
+    return null;
+  }
+}
+
+/** Not every login is a user's name here. */
+function adminName(login: string | null): string {
+  if (login === null)
+    throw new SallyportError(
+      "usage",
+      "This account has no login name. Name the first admin with --admin NAME.",
+    );
   const name = login.toLowerCase().replaceAll(/[^a-z0-9._-]/g, "-");
   return /^[a-z]/.test(name) ? name.slice(0, 32) : "admin";
 }
