@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SallyportError } from "../core/errors.ts";
 import { checkName } from "../core/identity.ts";
@@ -11,7 +11,7 @@ import { addGrant } from "../store/grants.ts";
 import { SETTINGS, setSetting } from "../store/settings.ts";
 import { openStore } from "../store/store.ts";
 import { addHostAccount, addUser } from "../store/users.ts";
-import { checkStateDir, lockDir, STATE_FILES } from "./state-dir.ts";
+import { checkStateDir, lockDir, STATE_FILES, UNFINISHED } from "./state-dir.ts";
 
 /** The key file is readable without a key, so a slot's label must not be a person's name (P2); whose it is, the database knows. */
 const FIRST_SLOT = "slot-1";
@@ -42,10 +42,13 @@ export async function initialize(o: {
     root = made.root;
     key = subkey(root, "database");
     await makeDatabase(join(place, STATE_FILES.database), key, { admin, uid: o.uid, keyring: made.id });
-    // The keyring comes last: a state directory that has one is complete.
-    for (const name of [STATE_FILES.database, STATE_FILES.keyring])
+    // The keyring comes last: a state directory that has one is complete. Each move is on disk before the next one: the
+    // keyring that is still in its first place is what tells a database that nobody has used.
+    for (const name of [STATE_FILES.database, STATE_FILES.keyring]) {
       renameSync(join(place, name), join(o.stateDir, name));
-    syncDir(o.stateDir);
+      syncDir(o.stateDir);
+      syncDir(place);
+    }
     rmSync(place, { recursive: true, force: true });
     return { recoveryCode: made.recoveryCode, slot: FIRST_SLOT, kdf: params };
   } finally {
@@ -60,12 +63,15 @@ export function refuseInitialized(stateDir: string): void {
     throw new SallyportError("already_initialized", `Its files are in ${stateDir}.`);
 }
 
-/** A place beside the final one. What an `init` that was killed left there, and only that, is removed. */
+/**
+ * A place beside the final one. What an `init` that was killed left there, and only that, is removed: a database that has
+ * its name already belongs to it only while the keyring is still in the place, for that is moved last.
+ */
 function clearUnfinished(stateDir: string): string {
-  const place = join(stateDir, "init.new");
+  const place = join(stateDir, UNFINISHED);
   const database = join(stateDir, STATE_FILES.database);
   refuseInitialized(stateDir);
-  if (existsSync(database) && !existsSync(place)) {
+  if (existsSync(database) && !existsSync(join(place, STATE_FILES.keyring))) {
     throw new SallyportError(
       "keyring_damaged",
       `${stateDir} holds a database, but its ${STATE_FILES.keyring} is gone. Put that back from a backup, or move the database away.`,
@@ -103,6 +109,13 @@ async function makeDatabase(
   } finally {
     await store.close();
   }
+  // SQLite says nothing when closing could not fold the -wal into the file; what it holds would be left behind here.
+  const wal = statSync(`${file}-wal`, { throwIfNoEntry: false });
+  if (wal === undefined || wal.size === 0) return;
+  throw new SallyportError(
+    "log_unwritable",
+    "The new database could not be written to its end, so nothing was made. Mend the disk, then run sallyport init again.",
+  );
 }
 
 function syncDir(dir: string): void {

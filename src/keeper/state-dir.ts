@@ -1,9 +1,11 @@
-import { chmodSync, closeSync, existsSync, lstatSync, mkdirSync, openSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, lstatSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { SallyportError } from "../core/errors.ts";
 import { harden } from "../host/harden.ts";
 
 export const STATE_FILES = { keyring: "keyring.json", database: "sallyport.db" } as const;
+/** Where `init` makes both before they get their places. */
+export const UNFINISHED = "init.new";
 
 /** Makes the directory (0700), or refuses one that others could enter or own. Throws `state_dir_unsafe`. */
 export function checkStateDir(dir: string, create: boolean): void {
@@ -45,4 +47,10 @@ export function lockDir(dir: string): number {
   if (harden().tryLock(fd)) return fd;
   closeSync(fd);
   throw new SallyportError("already_running", `It uses ${dir}: stop it first, or name another directory.`);
+}
+
+/** A kill at the very end of `init` leaves its place behind: kept, it would stand beside a database that is in use by then. */
+export function removeFinishedInit(dir: string): void {
+  if (Object.values(STATE_FILES).every((name) => existsSync(join(dir, name))))
+    rmSync(join(dir, UNFINISHED), { recursive: true, force: true });
 }

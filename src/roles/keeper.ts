@@ -9,7 +9,13 @@ import { Sink } from "../host/sink.ts";
 import { Appliance } from "../keeper/appliance.ts";
 import { CtlServer } from "../keeper/ctl-server.ts";
 import type { PeerRole } from "../keeper/peers.ts";
-import { checkPrivate, checkStateDir, lockDir, STATE_FILES } from "../keeper/state-dir.ts";
+import {
+  checkPrivate,
+  checkStateDir,
+  lockDir,
+  removeFinishedInit,
+  STATE_FILES,
+} from "../keeper/state-dir.ts";
 import { readSlots } from "../keys/keyring.ts";
 import { entryLine } from "../siem/ecs.ts";
 
@@ -26,6 +32,7 @@ export async function main(argv: string[]): Promise<number> {
   checkPrivate(keyring);
   readSlots(keyring);
   lockDir(options["state-dir"]);
+  removeFinishedInit(options["state-dir"]);
   lockDir(options["run-dir"]);
   mkdirSync(options["log-dir"], { recursive: true, mode: 0o750 });
   const appliance = new Appliance({

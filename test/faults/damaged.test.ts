@@ -2,6 +2,7 @@ import {
   chmodSync,
   copyFileSync,
   existsSync,
+  mkdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -62,12 +63,25 @@ t.test("a damaged keyring: serve says so and what to do, and changes nothing", a
   const init = await box.cli(["init", "--passphrase-fd", "3"], PASSPHRASE);
   t.equal(init.status, 6, "init does not put a new key beside a database that it can't open");
   t.match(init.stderr, /holds a database.*backup/s);
+  t.ok(readFileSync(database()).equals(readFileSync(kept(database()))), "the database is untouched");
+  // As a kill at the end of the first init leaves it: its place, empty or with the database's -wal.
+  const place = join(box.stateDir, "init.new");
+  mkdirSync(place, { mode: 0o700 });
+  writeFileSync(join(place, "sallyport.db-wal"), "");
+  const again = await box.cli(["init", "--passphrase-fd", "3"], PASSPHRASE);
+  t.equal(again.status, 6, "what an earlier init left is no reason to take a database away");
+  t.match(again.stderr, /holds a database.*backup/s);
+  t.ok(readFileSync(database()).equals(readFileSync(kept(database()))), "the database is untouched");
   copyFileSync(kept(keyring()), keyring());
   chmodSync(keyring(), 0o644);
   const open = await box.cli(["serve"]);
   t.equal(open.status, 1);
   t.match(open.stderr, /keyring.json has mode 644.*chmod 600/);
   chmodSync(keyring(), 0o600);
+  t.ok(existsSync(place), "nothing is removed beside a state that is refused");
+  await box.serve();
+  t.notOk(existsSync(place), "a start on a whole state removes what init left");
+  await stopped();
 });
 
 t.test("a keyring that is sound but another's: exit 6 at unlock, the keeper lives", async (t) => {
