@@ -3,12 +3,18 @@ import { Connection } from "../wire/connection.ts";
 import type { Message, MessageOf, MessageType } from "../wire/messages.ts";
 import type { Role, SealState } from "../wire/table.ts";
 
+/** Each has one answer, whatever happens to the keeper meanwhile. */
+const QUESTIONS: ReadonlySet<MessageType> = new Set(["notary.open", "notary.sign"]);
+const ANSWERS: ReadonlySet<MessageType> = new Set(["notary.opened", "notary.signed", "notary.refused"]);
+
 export type PeerRole = Exclude<Role, "keeper" | "ctl">;
 type Handler = (message: Message, parts: Buffer[]) => void;
 
 /** The one connection of each peer role, and who wants its messages. A newer connection of a role replaces the older. */
 export class Peers {
   readonly #connections = new Map<PeerRole, Connection>();
+  /** Questions of the present connection that are not answered yet. */
+  readonly #owed = new Map<PeerRole, number>();
   readonly #handlers = new Map<PeerRole, Handler>();
   readonly #joined = new Map<PeerRole, () => void>();
   readonly #left = new Map<PeerRole, () => void>();
@@ -35,12 +41,15 @@ export class Peers {
   attach(role: PeerRole, stream: Duplex): void {
     this.#connections.get(role)?.close();
     this.#landlock.delete(role);
+    this.#owed.delete(role);
     const connection: Connection = new Connection({
       stream,
       self: "keeper",
       peer: role,
-      state: this.#state,
+      // An unlock that was given up is sealed again before the notary's answer to it comes: that is late, not forbidden.
+      state: () => (this.#owes(role) > 0 ? "open" : this.#state()),
       onMessage: (message, parts) => {
+        if (ANSWERS.has(message.type)) this.#owed.set(role, Math.max(0, this.#owes(role) - 1));
         if (message.type === "runner.ready") this.#selfTest = message;
         if (message.type === "role.hello") {
           this.#landlock.set(role, message.landlock);
@@ -78,7 +87,12 @@ export class Peers {
   send<T extends MessageType>(role: PeerRole, message: MessageOf<T>, parts?: readonly Uint8Array[]): boolean {
     const connection = this.#connections.get(role);
     connection?.send(message, parts);
+    if (connection !== undefined && QUESTIONS.has(message.type)) this.#owed.set(role, this.#owes(role) + 1);
     return connection !== undefined;
+  }
+
+  #owes(role: PeerRole): number {
+    return this.#owed.get(role) ?? 0;
   }
 
   /** One handler a role and occasion: the session that is open now. */
