@@ -1,103 +1,92 @@
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { tileBytes, tilePath, tilesBetween } from "../audit/tiles.ts";
 import { addCheckpoint, latestCheckpoint } from "../store/checkpoints.ts";
 import type { Store } from "../store/store.ts";
+import type { LogDirectory } from "./log-directory.ts";
 import { type NotaryClient, NotaryRefusal } from "./notary.ts";
 
 const DEBOUNCE_MS = 400;
 const REOPEN_MS = 2000;
 
 export type Signed = { size: number; root: Buffer; note: string };
+type Options = {
+  store: Store;
+  notary: Pick<NotaryClient, "sign">;
+  directory: Pick<LogDirectory, "show" | "stop" | "abandon">;
+  /** The size that the notary signed last. */
+  from: number;
+  signed: (checkpoint: Signed) => void;
+  /** The notary holds another history. */
+  refused: (refusal: NotaryRefusal) => void;
+  /** Asks the notary again which size it signed last, after an answer was lost; null when its history is another one. */
+  reopen: () => Promise<number | null>;
+  failed: (error: unknown) => void;
+};
 
-/**
- * Has the notary sign the log's state after every batch, at most one second later (P8), and puts hash tiles and the
- * checkpoint in clear into the log directory: they tell nothing but that the log only grew.
- */
+/** Has the notary sign the log's state after every batch, at most one second later (P8). */
 export class Checkpoints {
-  readonly #store: Store;
-  readonly #notary: NotaryClient;
-  readonly #dir: string;
-  readonly #signed: (checkpoint: Signed) => void;
-  readonly #refused: (refusal: NotaryRefusal) => void;
-  readonly #reopen: () => Promise<number | null>;
-  readonly #failed: (error: unknown) => void;
+  readonly #o: Options;
   #reopening: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
-  #last: { size: number };
+  #last: number;
   #stop: () => void = () => undefined;
   #stopped = false;
 
-  constructor(o: {
-    store: Store;
-    notary: NotaryClient;
-    /** Where `checkpoint` and `tile/` go. */
-    dir: string;
-    /** The size that the notary signed last. */
-    from: number;
-    signed: (checkpoint: Signed) => void;
-    /** The notary holds another history. */
-    refused: (refusal: NotaryRefusal) => void;
-    /** Asks the notary again which size it signed last, after an answer was lost; null when its history is another one. */
-    reopen: () => Promise<number | null>;
-    failed: (error: unknown) => void;
-  }) {
-    this.#store = o.store;
-    this.#notary = o.notary;
-    this.#dir = o.dir;
-    this.#signed = o.signed;
-    this.#refused = o.refused;
-    this.#reopen = o.reopen;
-    this.#failed = o.failed;
-    this.#last = { size: o.from };
+  constructor(o: Options) {
+    this.#o = o;
+    this.#last = o.from;
   }
 
   start(): void {
-    this.#stop = this.#store.log.onAppend(() => this.#schedule());
+    this.#stop = this.#o.store.log.onAppend(() => this.#schedule());
     this.#schedule();
   }
 
   /** Signs what is there now and stops. */
   async stop(): Promise<void> {
-    this.abandon();
+    this.#end();
     await this.now();
+    await this.#o.directory.stop();
   }
 
   abandon(): void {
+    this.#end();
+    this.#o.directory.abandon();
+  }
+
+  /** Signs the current state unless it is signed already; resolves when the checkpoint is stored, or could not be had. */
+  now(): Promise<void> {
+    this.#running = this.#running.then(() => this.#sign()).catch((error: unknown) => this.#couldNot(error));
+    return this.#running;
+  }
+
+  /** The notary told its last size anew. */
+  resume(from: number): void {
+    this.#last = from;
+    this.#schedule();
+  }
+
+  #end(): void {
     this.#stopped = true;
     this.#stop();
     clearTimeout(this.#timer);
     clearTimeout(this.#reopening);
   }
 
-  /** Signs the current state unless it is signed already; resolves when the checkpoint is stored and written. */
-  now(): Promise<void> {
-    this.#running = this.#running.then(() => this.#sign()).catch((error: unknown) => this.#couldNot(error));
-    return this.#running;
-  }
-
   #couldNot(error: unknown): void {
     if (error instanceof NotaryRefusal && error.kind === "history") {
-      this.#refused(error);
+      this.#o.refused(error);
       return;
     }
-    this.#failed(error);
+    this.#o.failed(error);
     if (this.#stopped) return;
     this.#reopening ??= setTimeout(() => {
       this.#reopening = undefined;
-      this.#reopen().then(
+      this.#o.reopen().then(
         (size) => size !== null && this.resume(size),
         (again: unknown) => this.#couldNot(again),
       );
     }, REOPEN_MS);
     this.#reopening.unref();
-  }
-
-  /** The notary was restarted and told its last size anew. */
-  resume(from: number): void {
-    this.#last = { size: from };
-    this.#schedule();
   }
 
   #schedule(): void {
@@ -109,39 +98,29 @@ export class Checkpoints {
   }
 
   async #sign(): Promise<void> {
-    const size = this.#store.log.size();
-    const from = this.#last.size;
-    if (size === 0 || (size === from && (await latestCheckpoint(this.#store.read))?.size === size)) return;
-    const root = await this.#store.log.rootAt(size);
-    const consistency = from === 0 ? [] : await this.#store.log.consistency(from, size);
-    const { checkpoint } = await this.#notary.sign({
+    const { store, notary, directory } = this.#o;
+    const from = this.#last;
+    const size = store.log.size();
+    if (size === 0) return;
+    if (size === from) {
+      const latest = await latestCheckpoint(store.read);
+      // The directory may have missed it: the keeper was killed in between.
+      if (latest?.size === size) return directory.show(latest);
+    }
+    const root = await store.log.rootAt(size);
+    const consistency = from === 0 ? [] : await store.log.consistency(from, size);
+    const { checkpoint } = await notary.sign({
       fromSize: from,
       size,
       root: root.toString("base64"),
       consistency: consistency.map((hash) => hash.toString("base64")),
     });
-    this.#last = { size };
-    await this.#store.mutate(async (tx) => {
+    this.#last = size;
+    await store.mutate(async (tx) => {
       tx.unlogged("a checkpoint speaks of the log; it is not part of it");
       await addCheckpoint(tx, { size, root, note: checkpoint });
     });
-    await this.#write(from, size, checkpoint);
-    this.#signed({ size, root, note: checkpoint });
+    this.#o.signed({ size, root, note: checkpoint });
+    directory.show({ size, note: checkpoint });
   }
-
-  /** Tiles first: whoever reads the checkpoint finds all that it covers. */
-  async #write(from: number, to: number, note: string): Promise<void> {
-    for (const tile of tilesBetween(from, to)) {
-      const file = join(this.#dir, tilePath(tile.level, tile.index, tile.width));
-      writeAtomically(file, await tileBytes(tile, this.#store.log.nodes));
-    }
-    writeAtomically(join(this.#dir, "checkpoint"), Buffer.from(note));
-  }
-}
-
-function writeAtomically(file: string, bytes: Uint8Array): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
-  const temp = `${file}.new`;
-  writeFileSync(temp, bytes, { mode: 0o644, flush: true });
-  renameSync(temp, file);
 }

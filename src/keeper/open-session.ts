@@ -13,6 +13,7 @@ import { Checkpoints } from "./checkpoints.ts";
 import { runDocument } from "./documents.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { joinGateway, joinNotary, joinRunner } from "./join-peers.ts";
+import { LogDirectory } from "./log-directory.ts";
 import { checkNotary } from "./log-key.ts";
 import { NotaryClient } from "./notary.ts";
 import { Outbox } from "./outbox.ts";
@@ -90,7 +91,13 @@ export async function openSession(o: Options): Promise<Session> {
     checkpoints: new Checkpoints({
       store,
       notary,
-      dir: o.logDir,
+      directory: new LogDirectory({
+        dir: o.logDir,
+        log: store.log,
+        origin,
+        vkeys: () => session.vkeys,
+        failed,
+      }),
       from: first.size,
       signed: (signed) => log.info({ size: signed.size, checkpoint: signed.note }, "checkpoint"),
       reopen,
