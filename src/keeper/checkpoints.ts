@@ -11,12 +11,12 @@ type Options = {
   store: Store;
   notary: Pick<NotaryClient, "sign">;
   directory: Pick<LogDirectory, "show" | "stop" | "abandon">;
-  /** The size that the notary signed last. */
-  from: number;
+  /** The size that the notary signed last; null when its history is another one. */
+  from: number | null;
   signed: (checkpoint: Signed) => void;
-  /** The notary holds another history. */
+  /** The notary holds another history. Called once at most. */
   refused: (refusal: NotaryRefusal) => void;
-  /** Asks the notary again which size it signed last, after an answer was lost; null when its history is another one. */
+  /** Asks the notary again which size it signed last, after an answer was lost; null as for `from`. */
   reopen: () => Promise<number | null>;
   failed: (error: unknown) => void;
 };
@@ -28,12 +28,15 @@ export class Checkpoints {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #last: number;
+  /** Until the next unlock: people have to look first. */
+  #isHalted: boolean;
   #stop: () => void = () => undefined;
   #stopped = false;
 
   constructor(o: Options) {
     this.#o = o;
-    this.#last = o.from;
+    this.#last = o.from ?? 0;
+    this.#isHalted = o.from === null;
   }
 
   start(): void {
@@ -59,9 +62,10 @@ export class Checkpoints {
     return this.#running;
   }
 
-  /** The notary told its last size anew. */
-  resume(from: number): void {
-    this.#last = from;
+  /** The notary told its last size anew; null: its history is another one. */
+  resume(from: number | null): void {
+    if (from === null) this.#isHalted = true;
+    else this.#last = from;
     this.#schedule();
   }
 
@@ -74,6 +78,8 @@ export class Checkpoints {
 
   #couldNot(error: unknown): void {
     if (error instanceof NotaryRefusal && error.kind === "history") {
+      // The refusal is an entry of its own: to have that signed too would be refused, and so on for ever.
+      this.#isHalted = true;
       this.#o.refused(error);
       return;
     }
@@ -82,7 +88,7 @@ export class Checkpoints {
     this.#reopening ??= setTimeout(() => {
       this.#reopening = undefined;
       this.#o.reopen().then(
-        (size) => size !== null && this.resume(size),
+        (size) => this.resume(size),
         (again: unknown) => this.#couldNot(again),
       );
     }, REOPEN_MS);
@@ -90,7 +96,7 @@ export class Checkpoints {
   }
 
   #schedule(): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#isHalted) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.now();
@@ -101,7 +107,7 @@ export class Checkpoints {
     const { store, notary, directory } = this.#o;
     const from = this.#last;
     const size = store.log.size();
-    if (size === 0) return;
+    if (this.#isHalted || size === 0) return;
     if (size === from) {
       const latest = await latestCheckpoint(store.read);
       // The directory may have missed it: the keeper was killed in between.

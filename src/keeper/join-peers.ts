@@ -27,7 +27,7 @@ export function joinNotary(session: Session, reopen: () => Promise<number | null
     joined: () => {
       roleEvent(session, "notary", "role.started", failed);
       void reopen()
-        .then((size) => size !== null && session.checkpoints.resume(size))
+        .then((size) => session.checkpoints.resume(size))
         .catch(failed);
     },
     left: () => {

@@ -14,12 +14,12 @@ import { runDocument } from "./documents.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { joinGateway, joinNotary, joinRunner } from "./join-peers.ts";
 import { LogDirectory } from "./log-directory.ts";
-import { checkNotary } from "./log-key.ts";
 import { NotaryClient } from "./notary.ts";
 import { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
 import { Runs } from "./runs.ts";
 import { type Session, sessionStatus } from "./session.ts";
+import { SignedHistory } from "./signed-history.ts";
 import { dispatchSlack } from "./slack-commands.ts";
 import { SlackDesk } from "./slack-desk.ts";
 
@@ -48,18 +48,13 @@ export async function openSession(o: Options): Promise<Session> {
   const outbox = new Outbox({ store, peers, failed });
   await refreshArgTypes(o.authorizer, store);
   const half = Buffer.from(o.half);
-  const ask = async () => {
-    const opened = await notary.open(origin, half);
-    const { vkeys, fork } = await checkNotary(store, opened);
-    if (fork !== null) runs.halt(`The notary holds another history than this database: ${fork}`);
-    return { vkeys, fork, size: opened.size };
-  };
-  const first = await ask();
-  const reopen = async () => {
-    const { vkeys, fork, size } = await ask();
-    session.vkeys = vkeys;
-    return fork === null ? size : null;
-  };
+  const history = new SignedHistory({
+    store,
+    ask: () => notary.open(origin, half),
+    halt: (reason) => runs.halt(reason),
+  });
+  const reopen = () => history.ask();
+  const from = await reopen();
   let slack: MessageOf<"slack.state"> | undefined;
   const session: Session = {
     store,
@@ -72,7 +67,7 @@ export async function openSession(o: Options): Promise<Session> {
     openedAt: Date.now(),
     openedBy: o.openedBy,
     origin,
-    vkeys: first.vkeys,
+    history,
     slack: () => slack,
     team: async () => (slack === undefined ? null : { enterprise: slack.enterprise, team: slack.team }),
     connectSlack: () => {
@@ -95,13 +90,13 @@ export async function openSession(o: Options): Promise<Session> {
         dir: o.logDir,
         log: store.log,
         origin,
-        vkeys: () => session.vkeys,
+        vkeys: () => history.vkeys,
         failed,
       }),
-      from: first.size,
+      from,
       signed: (signed) => log.info({ size: signed.size, checkpoint: signed.note }, "checkpoint"),
       reopen,
-      refused: (refusal) => void haltRuns(store, runs, refusal.detail).catch(failed),
+      refused: (refusal) => void history.refused(refusal).catch(failed),
       failed,
     }),
   };
@@ -120,7 +115,7 @@ export async function openSession(o: Options): Promise<Session> {
     slack = state;
   });
   try {
-    if (first.fork === null) session.checkpoints.start();
+    session.checkpoints.start();
     await recover(session);
     if (peers.selfTest !== undefined) runs.receive(peers.selfTest, []);
     session.desk.start();
@@ -137,13 +132,6 @@ export async function openSession(o: Options): Promise<Session> {
 export async function refreshArgTypes(authorizer: Authorizer, store: Store): Promise<void> {
   const manifests = (await activeOps(store.read)).map((version) => manifestFromJson(version.manifest));
   authorizer.replace({ argTypes: argTypesOf(manifests) });
-}
-
-async function haltRuns(store: Store, runs: Runs, reason: string): Promise<void> {
-  runs.halt(`The notary refused to sign the log: ${reason}`);
-  await store.mutate((tx) => {
-    tx.log({ type: "notary.refused", outcome: "failure", actor: { kind: "system" }, reason });
-  });
 }
 
 async function recover(session: Session): Promise<void> {

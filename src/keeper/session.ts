@@ -9,6 +9,7 @@ import type { NotaryClient } from "./notary.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
 import type { Runs } from "./runs.ts";
+import type { SignedHistory } from "./signed-history.ts";
 import type { SlackDesk } from "./slack-desk.ts";
 
 /** Everything that exists only while the appliance is unlocked. */
@@ -25,8 +26,8 @@ export type Session = {
   openedAt: number;
   openedBy: string;
   origin: string;
-  /** Verifier keys of the notary, the current one first. */
-  vkeys: readonly string[];
+  /** What the notary signed, and with which keys. */
+  history: SignedHistory;
   /** What the gateway reported last. */
   slack: () => MessageOf<"slack.state"> | undefined;
   /** The workspace that the tokens belong to, as auth.test told; null before the first connection. */

@@ -44,12 +44,18 @@ t.test("an older database put back is noticed: no run, an event, and the keeper 
   const run = await box.cli(["run", "demo/hello"]);
   t.equal(run.status, 1);
   t.match(run.stderr, /another history/);
-  t.ok((await box.entries()).length < before + 20);
+  const verified = await box.cli(["audit", "verify"]);
+  t.equal(verified.status, 6, verified.stdout);
+  t.match(verified.stderr, /does not verify.*another history.*older database was put back/);
 
   // Also after a restart of the notary nothing of the new history is signed.
   await box.killAndWait("notary");
   t.match(await box.status(), { halted: /another history/ });
   t.equal((await box.cli(["run", "demo/hello"])).status, 1);
+  t.equal((await box.cli(["audit", "verify"])).status, 6);
+  const told = (await box.entries()).filter(({ entry }) => /^notary\.(fork|refused)$/.test(entry.type));
+  t.equal(told.length, 1, "it is told once, not with every entry that follows");
+  t.ok((await box.entries()).length < before + 20);
   await stopped();
 });
 

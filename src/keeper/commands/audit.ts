@@ -1,4 +1,4 @@
-import { verifyLog } from "../../audit/verify.ts";
+import { type VerifyReport, verifyLog } from "../../audit/verify.ts";
 import { SallyportError } from "../../core/errors.ts";
 import { latestCheckpoint, listCheckpoints } from "../../store/checkpoints.ts";
 import { adminLog } from "../log-view.ts";
@@ -19,7 +19,7 @@ export const audit: Handlers = {
       size: checkpoint.size,
       root: checkpoint.root.toString("base64"),
       checkpoint: checkpoint.note,
-      vkey: session.vkeys[0],
+      vkey: session.history.vkeys[0],
     };
   },
   /** Recomputes the whole tree from the stored entries and holds it against every checkpoint that the notary signed. */
@@ -31,23 +31,29 @@ export const audit: Handlers = {
       entries: entries(session, size),
       checkpoints: checkpoints(session, size),
       origin: session.origin,
-      vkeys: [...session.vkeys],
+      vkeys: [...session.history.vkeys],
+      expect: session.history.state,
       nodes: session.store.log.nodes,
     });
-    if (!report.ok) {
-      const at =
-        report.at.entry === undefined ? `checkpoint ${report.at.checkpoint}` : `entry ${report.at.entry}`;
-      throw new SallyportError("log_damaged", `At ${at}: ${report.what}`);
-    }
+    const { fork } = session.history;
+    if (!report.ok || fork !== null) throw new SallyportError("log_damaged", unsound(report, fork));
     return {
       ok: true,
       size: report.size,
       root: report.root.toString("base64"),
       checkpoints: report.checkpoints,
-      vkey: session.vkeys[0],
+      vkey: session.history.vkeys[0],
     };
   },
 };
+
+/** Whatever the entries say: a log that the notary signed otherwise, or would not sign, is not sound. */
+function unsound(report: VerifyReport, fork: string | null): string {
+  const why = fork === null ? "" : `The notary holds another history than this database: ${fork} `;
+  if (report.ok) return why.trimEnd();
+  const { at, what } = report;
+  return `${why}At ${at.entry === undefined ? `checkpoint ${at.checkpoint}` : `entry ${at.entry}`}: ${what}`;
+}
 
 async function* entries(session: Session, size: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < size; at += BATCH)

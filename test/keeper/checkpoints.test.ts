@@ -1,0 +1,70 @@
+import t from "tap";
+import { until } from "../e2e/appliance.ts";
+import { scratch } from "../store/scratch.ts";
+import { emptyLogDir, Signing } from "./notary-rig.ts";
+
+t.setTimeout(170_000);
+
+const PATIENCE_MS = 60_000;
+
+async function signing(t: { teardown(call: () => unknown): void }): Promise<Signing> {
+  const box = scratch(t);
+  const made = new Signing({ store: await box.open(true), dir: emptyLogDir(box.dir) });
+  t.teardown(() => made.checkpoints.abandon());
+  return made;
+}
+
+/** Another history of that size, as a notary remembers it beside an older database. */
+const elsewhere = (size: number) => ({ size, root: Buffer.alloc(32, 9) });
+
+t.test("a refused history is told once, and nothing is signed any more", async (t) => {
+  const rig = await signing(t);
+  await rig.append(5);
+  await rig.checkpoints.now();
+  rig.notary.last = elsewhere(5);
+  rig.checkpoints.start();
+  await rig.append(1);
+  await until(() => rig.refusals.length > 0, PATIENCE_MS);
+  // The refusal has an entry of its own, and others follow; each would have asked anew.
+  const { asked } = rig.notary;
+  for (let i = 0; i < 3; i++) {
+    await rig.append(1);
+    await rig.checkpoints.now();
+  }
+  rig.checkpoints.resume(5);
+  await rig.checkpoints.now();
+  t.equal(rig.notary.asked, asked);
+  t.equal(rig.refusals.length, 1);
+});
+
+t.test("a notary that comes back with another history is not asked to sign", async (t) => {
+  const rig = await signing(t);
+  await rig.append(5);
+  await rig.checkpoints.now();
+  rig.notary.last = elsewhere(3);
+  rig.reopen = () => null;
+  rig.checkpoints.start();
+  await rig.append(1);
+  await until(() => rig.reopened > 0, PATIENCE_MS);
+  const { asked } = rig.notary;
+  for (let i = 0; i < 3; i++) {
+    await rig.append(1);
+    await rig.checkpoints.now();
+  }
+  t.equal(rig.notary.asked, asked);
+  t.equal(rig.reopened, 1);
+});
+
+t.test("a lost answer: the notary is asked again and signing goes on", async (t) => {
+  const rig = await signing(t);
+  rig.checkpoints.start();
+  await rig.append(5);
+  await rig.checkpoints.now();
+  // It signed more than the keeper heard of.
+  await rig.append(2);
+  const root = await rig.store.log.rootAt(7);
+  rig.notary.last = { size: 7, root };
+  await rig.append(1);
+  await until(() => rig.notary.last.size === 8, PATIENCE_MS);
+  t.equal(rig.refusals.length, 0);
+});
