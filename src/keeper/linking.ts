@@ -4,10 +4,12 @@ import type { SlackIdentity } from "../core/identity.ts";
 import { addIdentity, removeIdentity } from "../store/identities.ts";
 import { countWrongLink, createLink, type LinkRow, openLink, useLink } from "../store/links.ts";
 import type { Store } from "../store/store.ts";
-import { userByName } from "../store/users.ts";
+import type { Tx } from "../store/tx.ts";
+import { type UserRow, userByName } from "../store/users.ts";
 import type { Access } from "./access.ts";
 import { Attempts } from "./attempts.ts";
 import { type Caller, slackActor } from "./callers.ts";
+import { Refusals } from "./refusals.ts";
 
 const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 export const LINK_MINUTES = 10;
@@ -27,51 +29,37 @@ export async function requestLink(store: Store, identity: SlackIdentity, now: nu
   return `${digits.slice(0, 4)}-${digits.slice(4)}`;
 }
 
+const APPLIANCE = { kind: "appliance" } as const;
 const attempts = new Attempts();
+const throttled = new Refusals();
+
+/** `now` is in milliseconds since 1970. */
+type Linking = { store: Store; access: Access; now: number };
 
 /**
- * What a code stands for. An admin's wrong code counts against every open one; any other person's only against that person,
- * who could burn everybody's otherwise. Throws `slow_down`.
+ * What a code stands for, told to whom it may be told: an admin links anybody, any other person only their own account.
+ * Throws `denied`, `not_found`, `slow_down`.
  */
 export async function showLink(
-  { store, access }: { store: Store; access: Access },
+  o: Linking,
   caller: Caller,
   code: string,
-  now: number,
-): Promise<LinkRow> {
-  const isAdmin = access.may(caller, "administer", { kind: "appliance" });
-  const wait = isAdmin ? 0 : attempts.wait(caller.id, now);
-  if (wait > 0) throw new SallyportError("slow_down", `Try again in ${Math.ceil(wait / 1000)} s.`);
-  const link = await openLink(store.read, hash(normal(code)), now);
-  if (link !== undefined) return link;
-  await store.mutate(async (tx) => {
-    if (isAdmin) await countWrongLink(tx);
-    else attempts.failed(caller.id, now);
-    tx.log({
-      type: "link.failed",
-      outcome: "failure",
-      actor: caller.actor,
-      reason: "unknown, used or expired code",
-    });
-  });
-  throw new SallyportError(
-    "not_found",
-    "No open link code is this one. Codes are valid 10 minutes, once; ask for a new one with /ops link",
-  );
+  userName: string,
+): Promise<{ link: LinkRow; user: UserRow; policies: string[] }> {
+  const policies = await o.access.demand(caller, "link", { kind: "user", name: userName });
+  const user = await userByName(o.store.read, userName);
+  if (user === undefined)
+    throw new SallyportError("not_found", `User ${userName}. Add it with: sallyport user add ${userName}`);
+  return { link: await find(o, caller, code), user, policies };
 }
 
-/** An admin links anybody; any other person only their own account, from their own host account. */
 export async function confirmLink(
-  o: { store: Store; access: Access; now: number },
+  o: Linking,
   caller: Caller,
   code: string,
   userName: string,
 ): Promise<LinkRow> {
-  await o.access.demand(caller, "link", { kind: "user", name: userName });
-  const user = await userByName(o.store.read, userName);
-  if (user === undefined)
-    throw new SallyportError("not_found", `User ${userName}. Add it with: sallyport user add ${userName}`);
-  const link = await showLink(o, caller, code, o.now);
+  const { link, user, policies } = await showLink(o, caller, code, userName);
   await o.store.mutate(async (tx) => {
     await useLink(tx, link.id);
     await addIdentity(tx, link.identity, user.id);
@@ -79,6 +67,7 @@ export async function confirmLink(
       type: "link.confirmed",
       outcome: "success",
       actor: caller.actor,
+      policy: policies.join(","),
       data: {
         user: user.id,
         team: link.identity.team,
@@ -87,7 +76,51 @@ export async function confirmLink(
       },
     });
   });
+  // Not already when a code is shown: with one of their own, people could clear their count as often as they like.
+  attempts.succeeded(caller.id);
   return link;
+}
+
+/**
+ * An admin's wrong code counts against every open one; any other person's only against that person, who could burn
+ * everybody's otherwise.
+ */
+async function find({ store, access, now }: Linking, caller: Caller, code: string): Promise<LinkRow> {
+  const isAdmin = access.may(caller, "administer", APPLIANCE);
+  const found = await inTurn(async () => {
+    const wait = isAdmin ? 0 : attempts.wait(caller.id, now);
+    if (wait > 0) return { wait };
+    const link = await openLink(store.read, hash(normal(code)), now);
+    if (link === undefined && !isAdmin) attempts.failed(caller.id, now);
+    return { wait, link };
+  });
+  if (found.link !== undefined) return found.link;
+  if (found.wait > 0) {
+    const tries = throttled.count(caller.id, "throttled", now);
+    if (tries > 0) await store.mutate((tx) => failed(tx, caller, "throttled: too many wrong codes", tries));
+    throw new SallyportError("slow_down", `Try again in ${Math.ceil(found.wait / 1000)} s.`);
+  }
+  await store.mutate(async (tx) => {
+    if (isAdmin) await countWrongLink(tx);
+    failed(tx, caller, "unknown, used or expired code", 1);
+  });
+  throw new SallyportError(
+    "not_found",
+    "No open link code is this one. Codes are valid 10 minutes, once; ask for a new one with /ops link",
+  );
+}
+
+function failed(tx: Tx, caller: Caller, reason: string, tries: number): void {
+  tx.log({ type: "link.failed", outcome: "failure", actor: caller.actor, reason, data: { tries } });
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+
+/** Side by side, every guess would pass before any of them had counted. */
+function inTurn<T>(look: () => Promise<T>): Promise<T> {
+  const mine = turn.then(look);
+  turn = mine.catch(() => undefined);
+  return mine;
 }
 
 export async function unlink(
@@ -96,7 +129,7 @@ export async function unlink(
   caller: Caller,
   identity: SlackIdentity,
 ): Promise<void> {
-  await access.demand(caller, "administer", { kind: "appliance" });
+  await access.demand(caller, "administer", APPLIANCE);
   await store.mutate(async (tx) => {
     if (!(await removeIdentity(tx, identity)))
       throw new SallyportError("not_found", "That Slack account is not linked.");

@@ -1,13 +1,13 @@
 const EVERY_MS = 60_000;
 const MAX_ACCOUNTS = 1024;
 
-/** Refusals of host accounts that are nobody's: one entry a minute, account and reason, so that trying can't fill the log. */
+/** Refusals of one sort: one entry a minute, account and reason, so that trying can't fill the log. */
 export class Refusals {
   readonly #told = new Map<string, { at: number; since: number }>();
 
   /** How many refusals the entry to be made now stands for; 0 when none is to be made. */
-  count(uid: number, code: string, now: number): number {
-    const key = `${uid} ${code}`;
+  count(account: number | string, code: string, now: number): number {
+    const key = `${account} ${code}`;
     const told = this.#told.get(key);
     if (told !== undefined && now - told.at < EVERY_MS) {
       told.since++;

@@ -182,11 +182,11 @@ async function answerLink(session: Session, request: Request): Promise<Answer> {
   return done(
     "link code given",
     say(
-      `Your code is ${code}. It is valid ${LINK_MINUTES} minutes, once. On the host, you or an admin confirm it:`,
+      `Your code is ${code}. It is valid ${LINK_MINUTES} minutes, once. Type this on the host, from your own account there:`,
       { kind: "code", text: `sallyport link ${code}` },
       {
         kind: "note",
-        text: `There the appliance shows workspace ${request.identity.team} and member ID ${request.identity.user}: compare it with your own (profile, "Copy member ID").`,
+        text: `An admin who types it for you adds --user NAME, with your name there. The appliance then shows workspace ${request.identity.team} and member ID ${request.identity.user}: compare it with your own (profile, "Copy member ID").`,
       },
     ),
   );

@@ -48,8 +48,8 @@ export const COMMANDS = {
   "user.show": open(z.strictObject({ name })),
   "user.disable": open(z.strictObject({ name })),
   "user.enable": open(z.strictObject({ name })),
-  /** What a link code stands for, to be compared with the person's own member id before `link`. */
-  "link.show": open(z.strictObject({ code })),
+  /** What a link code stands for, to be compared with the person's own member id before `link`. Without a user: the caller's own. */
+  "link.show": open(z.strictObject({ code, user: name.optional() })),
   link: open(z.strictObject({ code, user: name })),
   unlink: open(z.strictObject({ team: z.string().max(32).optional(), slackUser: z.string().max(32) })),
 

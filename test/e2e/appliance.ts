@@ -33,6 +33,14 @@ export function programForOthers(): string[] {
   return [reachable];
 }
 
+/** What a command begins with to run as another host account. */
+export function asAccount(uid: number): string[] {
+  return ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+}
+export const OTHER_ACCOUNT = 65534;
+/** For `skip`. */
+export const needsRoot = process.getuid?.() === 0 ? false : "another account can be tried only as root";
+
 export type Result = { status: number | null; stdout: string; stderr: string; json: () => never };
 
 /** A real appliance in a directory of its own: the executable, its roles, and a workspace on loopback. */
@@ -62,8 +70,17 @@ export class TestAppliance {
 
   /** Runs a command of the CLI. `secret` arrives on descriptor 3. */
   cli(args: readonly string[], secret?: string | Uint8Array, env: NodeJS.ProcessEnv = {}): Promise<Result> {
-    const [file = "", ...rest] = program();
-    const child = spawn(file, [...rest, ...args], {
+    return this.#run([...program(), ...args], env, secret);
+  }
+
+  /** As `cli`, from another host account, which root alone can. */
+  cliAs(uid: number, args: readonly string[]): Promise<Result> {
+    return this.#run([...asAccount(uid), ...programForOthers(), ...args], { HOME: "/" });
+  }
+
+  #run(command: readonly string[], env: NodeJS.ProcessEnv, secret?: string | Uint8Array): Promise<Result> {
+    const [file = "", ...args] = command;
+    const child = spawn(file, args, {
       env: { ...this.env, ...env },
       stdio: ["ignore", "pipe", "pipe", secret === undefined ? "ignore" : "pipe"],
     });

@@ -1,8 +1,4 @@
-import { randomBytes } from "node:crypto";
-import { join } from "node:path";
 import t from "tap";
-import { requestLink, showLink } from "../../src/keeper/linking.ts";
-import { openStore } from "../../src/store/store.ts";
 import type { Delivery, Person } from "../../src/workspace/index.ts";
 import { TestAppliance } from "./appliance.ts";
 import { answer, eventually, logged, plain } from "./slack-rig.ts";
@@ -105,28 +101,4 @@ t.test("five wrong codes, and the open one is dead", async (t) => {
   );
   await eventually(appliance, () => logged(appliance, "link.failed").length >= before + 6);
   t.match(await whoami(guessed), /not linked/);
-});
-
-t.test("ten minutes", async (t) => {
-  let now = Date.now();
-  const store = await openStore({
-    file: join(appliance.dir, "clock.db"),
-    key: randomBytes(32),
-    create: true,
-    clock: () => now,
-  });
-  t.teardown(() => store.close());
-  const identity = { enterprise: null, team: "T0ACME0001", user: "U0ERIN0001" };
-  const actor = { kind: "system" } as const;
-  const admin = { actor } as Parameters<typeof showLink>[1];
-  const access = { may: () => true } as unknown as Parameters<typeof showLink>[0]["access"];
-  const made = await requestLink(store, identity, now);
-  now += 10 * 60_000 - 1;
-  t.same(
-    (await showLink({ store, access }, admin, made, now)).identity,
-    identity,
-    "valid up to the last moment",
-  );
-  now += 2;
-  await t.rejects(showLink({ store, access }, admin, made, now), { code: "not_found" }, "and then no more");
 });

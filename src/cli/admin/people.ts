@@ -2,12 +2,14 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import type { Command as Program } from "commander";
 import { SallyportError } from "../../core/errors.ts";
+import { cleanText } from "../../core/text.ts";
 import { pairs, table } from "../print.ts";
 import { common, globalsOf } from "../program.ts";
 import { askLine, hasTty } from "../prompt.ts";
 import type { Admin } from "./context.ts";
 
-type Identity = { enterprise: string | null; team: string; slackUser: string };
+/** What a code stands for, and the user who is to be linked with it. */
+type Linking = { user: string; enterprise: string | null; team: string; slackUser: string };
 type User = {
   name: string;
   status: string;
@@ -27,7 +29,9 @@ export function addPeople(program: Program, admin: Admin): void {
         "user.add",
         { name, ...(options.hostUser === undefined ? {} : { hostUid: uidOf(options.hostUser) }) },
         (d) => [
-          `Added ${d.user}. Their Slack account: they type /ops link, then here: sallyport link CODE --user ${d.user}`,
+          `Added ${d.user}. Their Slack account: they type /ops link, then here: sallyport link CODE --user ${d.user}${
+            options.hostUser === undefined ? "" : `; or they themselves: sallyport link CODE`
+          }`,
         ],
       ),
     );
@@ -55,20 +59,21 @@ export function addPeople(program: Program, admin: Admin): void {
 
   common(program.command("link <code>"))
     .description("link the Slack account that was shown this code")
-    .requiredOption("--user <name>", "the person")
+    .option("--user <name>", "the person, for an admin who confirms somebody else's code (default: yourself)")
     .option(
       "--member-id <id>",
       "the member ID that the person told you; refused when the code stands for another",
     )
-    .action(async (code: string, options: { user: string; memberId?: string }, command: Program) => {
-      const shown = (await admin.call(command, "link.show", { code })) as Identity;
-      await compare(shown, options.memberId, globalsOf(command).json === true);
-      await admin.show<"link", Identity & { user: string }>(
-        command,
-        "link",
-        { code, user: options.user },
-        (d) => [`Linked: workspace ${d.team}, member ID ${d.slackUser}, is now ${d.user}.`],
-      );
+    .action(async (code: string, options: { user?: string; memberId?: string }, command: Program) => {
+      const shown = (await admin.call(command, "link.show", {
+        code,
+        ...(options.user === undefined ? {} : { user: options.user }),
+      })) as Linking;
+      if (options.memberId !== undefined) checkMemberId(shown, options.memberId);
+      else await compare(shown, options.user === undefined, globalsOf(command).json === true);
+      await admin.show<"link", Linking>(command, "link", { code, user: shown.user }, (d) => [
+        `Linked: workspace ${d.team}, member ID ${d.slackUser}, is now ${d.user}.`,
+      ]);
     });
   common(program.command("unlink <member-id>"))
     .description("cut a Slack account from its user")
@@ -109,24 +114,26 @@ export function addPeople(program: Program, admin: Admin): void {
   }
 }
 
+function checkMemberId(shown: Linking, memberId: string): void {
+  if (memberId === shown.slackUser) return;
+  throw new SallyportError(
+    "denied",
+    `The code stands for member ID ${shown.slackUser}, not for ${memberId}. Nothing was linked.`,
+  );
+}
+
 /** The one moment where a person can notice that a code was taken from somebody else. */
-async function compare(shown: Identity, memberId: string | undefined, quiet: boolean): Promise<void> {
-  if (memberId !== undefined) {
-    if (memberId !== shown.slackUser) {
-      throw new SallyportError(
-        "denied",
-        `The code stands for member ID ${shown.slackUser}, not for ${memberId}. Nothing was linked.`,
-      );
-    }
-    return;
-  }
-  if (!quiet) {
-    process.stderr.write(`This code stands for workspace ${shown.team}, member ID ${shown.slackUser}.\n`);
-    process.stderr.write(
-      'The person finds their own under their Slack profile, "Copy member ID". They must be equal.\n',
-    );
-  }
-  if (!process.stdin.isTTY || !hasTty()) return;
+async function compare(shown: Linking, isOwn: boolean, isJson: boolean): Promise<void> {
+  const isAsked = process.stdin.isTTY && hasTty();
+  if (isJson && !isAsked) return;
+  const whose = isOwn ? `${shown.user}, which is your own (for somebody else: --user NAME)` : shown.user;
+  for (const line of [
+    `This code stands for workspace ${shown.team}, member ID ${shown.slackUser}.`,
+    `Whoever has that Slack account will act as user ${whose}.`,
+    'The person finds the member ID under their Slack profile, "Copy member ID". They must be equal.',
+  ])
+    process.stderr.write(`${cleanText(line)}\n`);
+  if (!isAsked) return;
   const answer = await askLine("Are they? Type yes: ");
   if (answer.toLowerCase() !== "yes") throw new SallyportError("canceled", "Nothing was linked.");
 }

@@ -1,5 +1,5 @@
 import { SallyportError } from "../../core/errors.ts";
-import { checkName, identityKey } from "../../core/identity.ts";
+import { checkName, identityKey, type SlackIdentity } from "../../core/identity.ts";
 import { countApplianceAdmins, principal } from "../../store/grants.ts";
 import {
   addGroup,
@@ -62,20 +62,20 @@ export const people: Handlers = {
   "user.enable": (context) => setStatus(context, "active"),
 
   "link.show": async ({ session, caller, params }) => {
-    // Everybody may link their own account; a code is looked up only for who may link somebody.
-    await session.access.demand(caller, "link", { kind: "user", name: caller.principal.name });
-    const link = await showLink(session, caller, params.code, session.now());
-    return { enterprise: link.identity.enterprise, team: link.identity.team, slackUser: link.identity.user };
+    const { store, access } = session;
+    const userName = params.user ?? caller.principal.name;
+    const { link, user } = await showLink(
+      { store, access, now: session.now() },
+      caller,
+      params.code,
+      userName,
+    );
+    return shown(user.name, link.identity);
   },
   link: async ({ session, caller, params }) => {
     const { store, access } = session;
     const link = await confirmLink({ store, access, now: session.now() }, caller, params.code, params.user);
-    return {
-      user: params.user,
-      enterprise: link.identity.enterprise,
-      team: link.identity.team,
-      slackUser: link.identity.user,
-    };
+    return shown(params.user, link.identity);
   },
   unlink: async ({ session, caller, params }) => {
     await session.access.demand(caller, "administer", APPLIANCE);
@@ -134,6 +134,10 @@ export const people: Handlers = {
     });
   },
 };
+
+function shown(user: string, { enterprise, team, user: slackUser }: SlackIdentity): unknown {
+  return { user, enterprise, team, slackUser };
+}
 
 async function setStatus(
   { session, caller, params }: CommandContext<"user.disable" | "user.enable">,
