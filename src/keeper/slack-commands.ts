@@ -32,9 +32,8 @@ export async function dispatchSlack(session: Session, request: Request): Promise
   const words = wordsOf(request);
   if (words === null) return { outcome: "ignored", document: null };
   const { verb, rest } = words;
-  const team = await session.team();
-  if (team !== null && team.team !== null && request.identity.team !== team.team)
-    return refuseForeign(session, request);
+  const ours = (await session.team())?.team ?? null;
+  if (request.identity.team !== ours) return refuseWorkspace(session, request, verb, ours !== null);
   let caller: Caller;
   try {
     caller = await slackCaller(session.store.read, request.identity, {
@@ -112,9 +111,18 @@ function need(rest: string, what: string): string {
   return rest;
 }
 
-async function refuseForeign(session: Session, request: Request): Promise<Answer> {
-  const error = new SallyportError("foreign_identity");
-  await logUnknown(session, request, "any", error);
+/** Between two pairs of tokens nobody knows which workspace is ours: then everybody has to ask again. */
+async function refuseWorkspace(
+  session: Session,
+  request: Request,
+  verb: string,
+  isKnown: boolean,
+): Promise<Answer> {
+  const policy = isKnown ? "slack-foreign" : "slack-unverified";
+  const error = isKnown
+    ? new SallyportError("foreign_identity", `(policy ${policy})`)
+    : new SallyportError("slack_not_connected", `It is just being connected; try again. (policy ${policy})`);
+  await logUnknown(session, request, verb, error, policy);
   return { outcome: error.code, document: say(error.message) };
 }
 

@@ -7,14 +7,9 @@ export function isSlackId(value: unknown): value is string {
   return typeof value === "string" && SLACK_ID.test(value);
 }
 
-/** A string in slash commands, a boolean elsewhere. */
-export const installFlag = z
-  .union([z.boolean(), z.enum(["true", "false"]).transform((s) => s === "true")])
-  .catch(false);
-
 /**
- * Whether every workspace and organisation that a payload names for the person is ours. With an org install the
- * workspaces of the organisation can't be told from foreign ones here: users.info (standingOf) then decides.
+ * Whether every workspace and organisation that a payload names for the person is ours. One workspace is served, the one
+ * of auth.test: where an Enterprise organisation installed the app for all of them, the others are as foreign as any.
  */
 export function isOurs(
   home: Home,
@@ -22,7 +17,6 @@ export function isOurs(
   enterprises: readonly (string | null | undefined)[],
 ): boolean {
   for (const e of enterprises) if (e != null && e !== home.enterprise) return false;
-  if (home.orgInstall) return true;
   for (const t of teams) if (t != null && t !== home.team) return false;
   return true;
 }
@@ -55,12 +49,9 @@ export function standingOf(home: Home, asked: string, answer: unknown): Standing
   if (!parsed.success || parsed.data.id !== asked) return "unknown";
   const user = parsed.data;
   const grid = user.enterprise_user;
-  const inOrg =
-    grid != null &&
-    grid.enterprise_id === home.enterprise &&
-    (home.orgInstall || grid.teams.includes(home.team));
-  if (user.team_id == null && !inOrg) return "unknown";
-  if (user.is_stranger || (user.team_id !== home.team && !inOrg)) return "foreign";
+  const isByGrid = grid != null && grid.enterprise_id === home.enterprise && grid.teams.includes(home.team);
+  if (user.team_id == null && !isByGrid) return "unknown";
+  if (user.is_stranger || (user.team_id !== home.team && !isByGrid)) return "foreign";
   if (user.deleted) return "deleted";
   if (user.is_bot || user.is_workflow_bot || user.id === "USLACKBOT") return "bot";
   if (user.is_restricted || user.is_ultra_restricted) return "guest";

@@ -61,12 +61,11 @@ export function parseInteractive(envelope: Envelope, home: Home): Parsed {
   if (known === undefined) {
     return refused("unknown_interaction", "unknown_envelope", `Interaction ${shown(type)} by ${user.id}.`);
   }
-  if (user.team_id == null && !home.orgInstall)
-    return malformed("interactive", { issues: [{ path: ["user", "team_id"] }] });
+  if (user.team_id == null) return malformed("interactive", { issues: [{ path: ["user", "team_id"] }] });
   const whose = isOurs(home, [user.team_id, team?.id], [enterprise?.id]);
   const who: Who = {
     home,
-    identity: whose ? identityOf(home, user.team_id ?? team?.id, user.id) : null,
+    identity: whose ? identityOf(home, user.team_id, user.id) : null,
     id: user.id,
     team: [user.team_id, team?.id].find((id) => id != null && id !== home.team) ?? user.team_id,
   };

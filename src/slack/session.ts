@@ -136,7 +136,11 @@ export class Session {
         return;
       }
       const failure = result.ok
-        ? ({ kind: "platform", error: "", text: "auth.test: an answer without workspace" } as const)
+        ? ({
+            kind: "platform",
+            error: "",
+            text: "auth.test names no workspace; install the app in one",
+          } as const)
         : result.failure;
       const forPerson = failure.kind === "auth" || failure.kind === "platform";
       if (forPerson && failures === 1)

@@ -20,8 +20,6 @@ export type Home = {
   team: string;
   teamName: string | null;
   enterprise: string | null;
-  /** Installed for a whole Enterprise organisation: people of its other workspaces are ours too. */
-  orgInstall: boolean;
   botUser: string;
 };
 

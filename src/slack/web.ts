@@ -2,7 +2,7 @@ import { LogLevel, WebClient } from "@slack/web-api";
 import { z } from "zod";
 import type { Endpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failure.ts";
-import { installFlag, slackId } from "./identity.ts";
+import { slackId } from "./identity.ts";
 import type { Transport } from "./link.ts";
 import { quietLogger } from "./quiet-logger.ts";
 import type { Home } from "./types.ts";
@@ -37,11 +37,11 @@ export class Web {
 }
 
 const AuthTest = z.object({
-  team_id: slackId,
+  // With an organisation's own token Slack may name the organisation (E...) here, which is no workspace.
+  team_id: slackId.startsWith("T"),
   team: z.string().max(200).nullish().catch(null),
   user_id: slackId,
   enterprise_id: slackId.nullish(),
-  is_enterprise_install: installFlag,
 });
 
 /** Reads auth.test's answer; null when it lacks what identities are compared with. */
@@ -53,7 +53,6 @@ export function homeOf(data: unknown): Home | null {
     team: d.team_id,
     teamName: d.team ?? null,
     enterprise: d.enterprise_id ?? null,
-    orgInstall: d.is_enterprise_install,
     botUser: d.user_id,
   };
 }

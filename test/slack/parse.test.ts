@@ -9,10 +9,9 @@ const HOME: Home = {
   team: "T0ACME0001",
   teamName: "Acme",
   enterprise: null,
-  orgInstall: false,
   botUser: "U0BOT00001",
 };
-const ORG: Home = { ...HOME, enterprise: "E0CORP0001", orgInstall: true };
+const ORG: Home = { ...HOME, enterprise: "E0CORP0001" };
 
 type Json = Record<string, unknown>;
 
@@ -98,18 +97,24 @@ t.test("each sample payload is a request or refused by name", async (t) => {
   }
 });
 
-t.test("an installation for a whole organisation", async (t) => {
+t.test("an installation for a whole organisation: one of its workspaces is served", async (t) => {
   const identity = { enterprise: "E0CORP0001", team: "T0ACME0001", user: "W0ALICE001" };
-  t.same(parse("slash_commands.enterprise_org_install", ORG).request?.identity, identity);
-  t.same(
-    parse("interactive.block_actions.org_install", ORG).request?.identity,
-    identity,
-    "team is null there",
+  const command = "slash_commands.enterprise_org_install";
+  const click = "interactive.block_actions.org_install";
+  t.same(parse(command, ORG).request?.identity, identity);
+  t.same(parse(click, ORG).request?.identity, identity, "the outer team is null there");
+  const sister = "T0SISTER01";
+  const others: Parsed[] = [
+    parse(command, ORG, (p) => Object.assign(p, { team_id: sister })),
+    parse(click, ORG, (p) => Object.assign(p.user as Json, { team_id: sister })),
+    parse("events_api.app_mention", ORG, (p) => Object.assign(p.event as Json, { user_team: sister })),
+    parse(click, ORG, (p) => Object.assign(p, { enterprise: { id: "E0EVIL0001", name: "Evil" } })),
+  ];
+  for (const other of others) t.equal(other.refusal?.alarm, "foreign_identity");
+  t.equal(
+    parse(click, ORG, (p) => Object.assign(p.user as Json, { team_id: null })).refusal?.name,
+    "malformed",
   );
-  const other = parse("interactive.block_actions.org_install", ORG, (p) => {
-    p.enterprise = { id: "E0EVIL0001", name: "Evil" };
-  });
-  t.equal(other.refusal?.name, "foreign", "another organisation is not ours");
 });
 
 t.test("whoever belongs to another workspace is refused on every surface", async (t) => {

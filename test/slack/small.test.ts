@@ -6,6 +6,7 @@ import { standingOf } from "../../src/slack/identity.ts";
 import type { Link } from "../../src/slack/link.ts";
 import { slackManifest, slackManifestJson } from "../../src/slack/manifest.ts";
 import { Receiver, type ReceiverOptions } from "../../src/slack/receiver.ts";
+import { homeOf } from "../../src/slack/web.ts";
 
 const SLACK = parseEndpoint("https://slack.com/api");
 const LOCAL = parseEndpoint("http://127.0.0.1:8080/api/");
@@ -81,8 +82,7 @@ t.test("a flood of alarms of one kind hides no other", async (t) => {
 });
 
 t.test("standing", async (t) => {
-  const home = { team: "T1", teamName: null, enterprise: "E1", orgInstall: false, botUser: "U0" };
-  const org = { ...home, orgInstall: true };
+  const home = { team: "T1", teamName: null, enterprise: "E1", botUser: "U0" };
   const user = (over: object) => ({ id: "U1", team_id: "T1", deleted: false, is_bot: false, ...over });
   t.equal(standingOf(home, "U1", user({})), "member");
   for (const flag of ["is_restricted", "is_ultra_restricted"])
@@ -97,18 +97,30 @@ t.test("standing", async (t) => {
   t.equal(standingOf(home, "U1", null), "unknown");
   const grid = { team_id: "T2", enterprise_user: { enterprise_id: "E1", teams: ["T2"] } };
   t.equal(standingOf(home, "U1", user(grid)), "foreign", "another workspace of the organisation");
-  t.equal(standingOf(org, "U1", user(grid)), "member", "unless the whole organisation installed the app");
-  t.equal(
-    standingOf(org, "U1", user({ ...grid, enterprise_user: { enterprise_id: "E2", teams: [] } })),
-    "foreign",
-  );
+  const both = { ...grid, enterprise_user: { enterprise_id: "E1", teams: ["T2", "T1"] } };
+  t.equal(standingOf(home, "U1", user(both)), "member", "who is in ours as well");
+  const evil = { ...grid, enterprise_user: { enterprise_id: "E2", teams: ["T1"] } };
+  t.equal(standingOf(home, "U1", user(evil)), "foreign");
+});
+
+t.test("our workspace, as auth.test names it", async (t) => {
+  const answer = {
+    team_id: "T1",
+    team: "Acme",
+    user_id: "U0",
+    enterprise_id: "E1",
+    is_enterprise_install: true,
+  };
+  t.same(homeOf(answer), { team: "T1", teamName: "Acme", enterprise: "E1", botUser: "U0" });
+  for (const team_id of ["E1", "", null, undefined])
+    t.equal(homeOf({ ...answer, team_id }), null, String(team_id));
 });
 
 t.test("the keeper is told before Slack is", async (t) => {
   const order: string[] = [];
   const link = { ack: () => order.push("ack") } as unknown as Link;
   const receiver = new Receiver({
-    home: { team: "T1", teamName: null, enterprise: null, orgInstall: false, botUser: "U0" },
+    home: { team: "T1", teamName: null, enterprise: null, botUser: "U0" },
     people: { recent: () => "member" },
     contexts: { add() {} },
     alarms: { raise: (kind: string) => order.push(kind) },
