@@ -4,15 +4,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "die.h"
+
 /* The directories under which groups are made; -1: that hierarchy can't be used. */
 static int mode, unified = -1, memory_v1 = -1, pids_v1 = -1, cpu_v1 = -1;
+/* In the names of our groups, beside our pid: two launchers of two pid namespaces may have the same. */
+static uint32_t token;
 
 /* pread/pwrite-sized helpers: every one of these files is a line or two. */
 static bool write_at(int dir, const char *path, const char *text) {
@@ -53,15 +58,29 @@ static uint64_t number_of(int dir, const char *group, const char *file, const ch
     return 0;
 }
 
-/* A group whose launcher is gone: "sallyport-<pid>-<serial>". */
+/* Whoever makes a group holds a lock on it as long as it is in use, and the kernel lets go of it with the process, however
+   that ended. A pid would not tell: it comes again, in a container soon, and means nothing in another pid namespace. */
+static int lock_group(int dir, const char *name, int how) {
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || flock(fd, how) == 0) return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* What launchers that are gone have left. */
 static void remove_stale(int dir) {
     int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = copy < 0 ? NULL : fdopendir(copy);
     if (!list) return;
     for (struct dirent *e; (e = readdir(list));) {
-        int pid, serial;
-        if (sscanf(e->d_name, "sallyport-%d-%d", &pid, &serial) != 2 || pid <= 0) continue;
-        if (kill(pid, 0) && errno == ESRCH) unlinkat(dir, e->d_name, AT_REMOVEDIR);
+        unsigned pid, theirs, serial;
+        if (sscanf(e->d_name, "sallyport-%u-%8x-%u", &pid, &theirs, &serial) != 3) continue;
+        int lock = lock_group(dir, e->d_name, LOCK_EX | LOCK_NB);
+        if (lock < 0) continue;
+        unlinkat(dir, e->d_name, AT_REMOVEDIR);
+        close(lock);
     }
     closedir(list);
 }
@@ -130,6 +149,7 @@ int cgroup_setup(void) {
     static bool done;
     if (done) return mode;
     done = true;
+    must(getrandom(&token, sizeof token, 0) != sizeof token, "random");
     if (setup_v2()) {
         remove_stale(unified);
         return mode = CGROUP_V2;
@@ -166,13 +186,27 @@ static bool limit_v1(const char *name, uint64_t memory, uint64_t pids, uint64_t 
     return write_number(cpu_v1, name, "cpu.cfs_period_us", 100000) && write_number(cpu_v1, name, "cpu.cfs_quota_us", cpu_milli * 100);
 }
 
+/* 0700: nobody else may open it, and so hold its lock. */
+static bool make_locked(int dir, const char *name, int *lock) {
+    for (int tries = 0; tries < 3; tries++) {
+        if (mkdirat(dir, name, 0700)) return false;
+        *lock = lock_group(dir, name, LOCK_EX);
+        if (*lock >= 0 && faccessat(dir, name, F_OK, 0) == 0) return true;
+        if (*lock >= 0) close(*lock);
+        *lock = -1;
+        /* A launcher that starts took it for a stale one, before it was locked. */
+        if (errno != ENOENT) return false;
+    }
+    return false;
+}
+
 bool cgroup_make(struct cgroup *group, unsigned serial, bool cpu) {
-    group->mode = mode;
-    snprintf(group->name, sizeof group->name, "sallyport-%d-%u", (int)getpid(), serial);
+    *group = (struct cgroup){mode, {-1, -1, -1}, ""};
+    snprintf(group->name, sizeof group->name, "sallyport-%d-%08x-%u", (int)getpid(), token, serial);
     if (mode == CGROUP_NONE) return true;
-    if (mode == CGROUP_V2) return mkdirat(unified, group->name, 0755) == 0;
-    return mkdirat(memory_v1, group->name, 0755) == 0 && mkdirat(pids_v1, group->name, 0755) == 0 &&
-           (cpu_v1 < 0 || !cpu || mkdirat(cpu_v1, group->name, 0755) == 0);
+    if (mode == CGROUP_V2) return make_locked(unified, group->name, &group->locks[0]);
+    return make_locked(memory_v1, group->name, &group->locks[0]) && make_locked(pids_v1, group->name, &group->locks[1]) &&
+           (cpu_v1 < 0 || !cpu || make_locked(cpu_v1, group->name, &group->locks[2]));
 }
 
 bool cgroup_limit(const struct cgroup *group, uint64_t memory, uint64_t pids, uint64_t cpu_milli) {
@@ -184,20 +218,20 @@ int cgroup_open(const struct cgroup *group) {
     return group->mode == CGROUP_V2 ? openat(unified, group->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 }
 
-void cgroup_lists_close(int lists[CGROUP_LISTS]) {
-    for (int i = 0; i < CGROUP_LISTS; i++) {
+void cgroup_lists_close(int lists[CGROUP_HIERARCHIES]) {
+    for (int i = 0; i < CGROUP_HIERARCHIES; i++) {
         if (lists[i] >= 0) close(lists[i]);
         lists[i] = -1;
     }
 }
 
-bool cgroup_lists(const struct cgroup *group, int lists[CGROUP_LISTS]) {
-    const int dirs[CGROUP_LISTS] = {memory_v1, pids_v1, cpu_v1};
+bool cgroup_lists(const struct cgroup *group, int lists[CGROUP_HIERARCHIES]) {
+    const int dirs[CGROUP_HIERARCHIES] = {memory_v1, pids_v1, cpu_v1};
     char path[64];
     snprintf(path, sizeof path, "%s/tasks", group->name);
-    for (int i = 0; i < CGROUP_LISTS; i++) lists[i] = -1;
+    for (int i = 0; i < CGROUP_HIERARCHIES; i++) lists[i] = -1;
     if (group->mode != CGROUP_V1) return true;
-    for (int i = 0; i < CGROUP_LISTS; i++) {
+    for (int i = 0; i < CGROUP_HIERARCHIES; i++) {
         if (dirs[i] < 0) continue;
         lists[i] = openat(dirs[i], path, O_WRONLY | O_CLOEXEC);
         /* The group in `cpu` is only made for a run that has such a limit. */
@@ -212,8 +246,8 @@ bool cgroup_lists(const struct cgroup *group, int lists[CGROUP_LISTS]) {
 
 /* A thread that moves itself ("0" into `tasks`) is the one case in which the kernel takes no lock on all forks and exits
    (cgroup_procs_write_start); for any other it waits for an RCU grace period, 7 to 19 ms. */
-bool cgroup_enter(const int lists[CGROUP_LISTS]) {
-    for (int i = 0; i < CGROUP_LISTS; i++)
+bool cgroup_enter(const int lists[CGROUP_HIERARCHIES]) {
+    for (int i = 0; i < CGROUP_HIERARCHIES; i++)
         if (lists[i] >= 0 && write(lists[i], "0", 1) != 1) return false;
     return true;
 }
@@ -237,10 +271,16 @@ void cgroup_usage(const struct cgroup *group, struct cgroup_usage *usage) {
 }
 
 bool cgroup_remove(struct cgroup *group) {
-    int dirs[] = {unified, memory_v1, pids_v1, cpu_v1};
+    const int dirs[] = {unified, memory_v1, pids_v1, cpu_v1};
     bool gone = true;
-    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
+    for (size_t i = 0; group->mode && i < sizeof dirs / sizeof *dirs; i++)
         if (dirs[i] >= 0 && unlinkat(dirs[i], group->name, AT_REMOVEDIR) && errno != ENOENT) gone = false;
-    if (gone) group->mode = CGROUP_NONE;
+    if (gone) cgroup_forget(group);
     return gone;
+}
+
+void cgroup_forget(struct cgroup *group) {
+    for (int i = 0; group->mode && i < CGROUP_HIERARCHIES; i++)
+        if (group->locks[i] >= 0) close(group->locks[i]);
+    group->mode = CGROUP_NONE;
 }

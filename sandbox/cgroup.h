@@ -6,9 +6,11 @@
 #include <sys/types.h>
 
 enum { CGROUP_NONE = 0, CGROUP_V1 = 1, CGROUP_V2 = 2 };
+/* v1's memory, pids and cpu; v2 has one. */
+enum { CGROUP_HIERARCHIES = 3 };
 
 struct cgroup {
-    int mode;
+    int mode, locks[CGROUP_HIERARCHIES];
     char name[48];
 };
 struct cgroup_usage {
@@ -25,15 +27,16 @@ bool cgroup_make(struct cgroup *group, unsigned serial, bool cpu);
 bool cgroup_limit(const struct cgroup *group, uint64_t memory, uint64_t pids, uint64_t cpu_milli);
 /* v2: a descriptor for CLONE_INTO_CGROUP, else -1. */
 int cgroup_open(const struct cgroup *group);
-/* v1: opens the group's lists of tasks, CGROUP_LISTS descriptors (-1: none), for the new process to enter by. False with errno. */
-enum { CGROUP_LISTS = 3 };
-bool cgroup_lists(const struct cgroup *group, int lists[CGROUP_LISTS]);
-void cgroup_lists_close(int lists[CGROUP_LISTS]);
+/* v1: opens the group's lists of tasks, CGROUP_HIERARCHIES descriptors (-1: none), for the new process to enter by. False with errno. */
+bool cgroup_lists(const struct cgroup *group, int lists[CGROUP_HIERARCHIES]);
+void cgroup_lists_close(int lists[CGROUP_HIERARCHIES]);
 /* v1, in the new process: moves it into the group. False with errno. */
-bool cgroup_enter(const int lists[CGROUP_LISTS]);
+bool cgroup_enter(const int lists[CGROUP_HIERARCHIES]);
 /* Kills what is in it (v2; on v1 the pid namespace does it). */
 void cgroup_kill(const struct cgroup *group);
 void cgroup_usage(const struct cgroup *group, struct cgroup_usage *usage);
-/* False while the kernel still holds it: try again later. */
+/* False while the kernel still holds it: try again later, or forget it. */
 bool cgroup_remove(struct cgroup *group);
+/* Leaves it to the next launcher. */
+void cgroup_forget(struct cgroup *group);
 #endif

@@ -69,7 +69,7 @@ void run_begin(struct loop *loop, uint64_t handle, struct spec *spec, int spec_f
     spec_free(spec);
     if (!step) return;
     if (run->ctl >= 0) close(run->ctl);
-    if (run->cgroup.mode) cgroup_remove(&run->cgroup);
+    if (!cgroup_remove(&run->cgroup)) cgroup_forget(&run->cgroup);
     run->state = RUN_FREE;
     run->failed = true;
     run_refuse(loop, handle, step, error);
@@ -177,7 +177,7 @@ void run_reap(struct loop *loop, struct run *run) {
     run->mounts = -1;
     run->state = RUN_CLEANUP;
     run->deadline_ms = now_ms() + CLEANUP_MS;
-    if (run->cgroup.mode == CGROUP_NONE || cgroup_remove(&run->cgroup)) run->state = RUN_FREE;
+    if (cgroup_remove(&run->cgroup)) run->state = RUN_FREE;
 }
 
 static void past_deadline(struct run *run) {
@@ -203,7 +203,9 @@ int run_clock(struct loop *loop) {
         struct run *run = &loop->runs[i];
         int64_t left = -1;
         if (run->state == RUN_CLEANUP) {
-            if (cgroup_remove(&run->cgroup) || now > run->deadline_ms) run->state = RUN_FREE;
+            bool gone = cgroup_remove(&run->cgroup);
+            if (!gone && now > run->deadline_ms) cgroup_forget(&run->cgroup);
+            if (gone || now > run->deadline_ms) run->state = RUN_FREE;
             else left = CLEANUP_RETRY_MS;
         } else if (run->state != RUN_FREE && run->deadline_ms) {
             if (now >= run->deadline_ms) past_deadline(run);

@@ -89,7 +89,7 @@ static pid_t clone_run(struct run *run, int cgroup_fd) {
 /* Makes the process; it waits for its order. Without a spec: a spare. Returns the step that failed, with errno; then
    run->pid is above 0 where there is a process all the same. */
 static const char *make(struct loop *loop, struct run *run, struct spec *spec, const int stdio[4]) {
-    int ctl[2], lists[CGROUP_LISTS];
+    int ctl[2], lists[CGROUP_HIERARCHIES];
     if (!cgroup_make(&run->cgroup, ++loop->serial, !spec || spec->limit[LIMIT_CPU_MILLI])) return "cgroup";
     if (!cgroup_lists(&run->cgroup, lists)) return "cgroup";
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl)) return (cgroup_lists_close(lists), "socketpair");
@@ -150,7 +150,7 @@ void spare_end(struct loop *loop, struct run *spare) {
         close(spare->pidfd);
     }
     if (spare->ctl >= 0) close(spare->ctl);
-    if (spare->cgroup.mode) cgroup_remove(&spare->cgroup);
+    if (!cgroup_remove(&spare->cgroup)) cgroup_forget(&spare->cgroup);
     *spare = (struct run){.pidfd = -1, .ctl = -1};
     loop->refill_ms = now_ms() + RETRY_MS;
 }

@@ -72,21 +72,15 @@ export class Launcher {
   lastUs = 0;
   #sentAt = 0n;
 
-  constructor(options: { user?: number; launcher?: string } = {}) {
+  /** `before`: a command that runs the rest of its arguments, in front of all. */
+  constructor(options: { user?: number; launcher?: string; before?: string[] } = {}) {
     const [ours, theirs] = harden.socketpair();
     const launcher = options.launcher ?? LAUNCHER;
-    const drop = [
-      "--reuid",
-      String(options.user),
-      "--regid",
-      String(options.user),
-      "--clear-groups",
-      launcher,
-    ];
-    const [file, args] = options.user === undefined ? [launcher, []] : ["setpriv", drop];
-    this.child = spawn(file, [...args, "serve", "4"], {
-      stdio: ["ignore", "ignore", "inherit", "ignore", theirs],
-    });
+    const user = String(options.user);
+    const drop =
+      options.user === undefined ? [] : ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"];
+    const [file = launcher, ...args] = [...(options.before ?? []), ...drop, launcher, "serve", "4"];
+    this.child = spawn(file, args, { stdio: ["ignore", "ignore", "inherit", "ignore", theirs] });
     harden.closeFd(theirs);
     this.fd = ours;
     this.socket = new Socket({ fd: ours, readable: true, writable: true });
