@@ -112,6 +112,7 @@ void run_hear(struct loop *loop, struct run *run) {
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
         ssize_t n = recvmsg(run->ctl, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (n < 0 && errno == EINTR) continue;
+        if (n == 0) run->hung_up = true;
         if (n <= 0) return;
         int listener = -1;
         struct cmsghdr *h = CMSG_FIRSTHDR(&msg);

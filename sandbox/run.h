@@ -20,7 +20,7 @@ struct run {
     pid_t pid;
     int pidfd, ctl, notify, mounts /* its mount namespace */;
     uint32_t host_uid;
-    bool started, failed, ended, wall_hit, killed;
+    bool started, failed, ended, hung_up /* init's end of ctl is closed */, wall_hit, killed;
     struct failure failure; /* of set-up; step points to failure_step */
     char failure_step[65];
     uint32_t flags, denied, denied_sent, window_count;

@@ -164,8 +164,8 @@ static bool turn(struct loop *loop, int sock, struct inbox *in, int signals, voi
         if (run->state != RUN_SETUP && run->state != RUN_RUNNING) continue;
         int fds[3] = {run->ctl, run->notify, run->pidfd};
         for (int k = 0; k < 3; k++) {
-            /* Init closes its end when it ends; the pidfd tells that, a hung-up socket would spin. */
-            if (fds[k] < 0 || (k == 0 && run->ended)) continue;
+            /* Init's end is closed some time before its namespace is gone, which the pidfd tells: till then it would spin. */
+            if (fds[k] < 0 || (k == 0 && (run->ended || run->hung_up))) continue;
             owner[count] = run;
             polls[count++] = (struct pollfd){fds[k], POLLIN, 0};
         }
