@@ -11,9 +11,18 @@
 
 #include "run.h"
 
-/* Told to the runner: so many a second, so many a run; further ones are counted. A flood is also slowed down, since each
-   call waits for us and we take only some at a turn of the loop. */
+/* Told to the runner: the first of each call, so that a flood of one hides no other; then so many a second, so many a run.
+   Further ones are counted. A flood is also slowed down, since each call waits for us and we take only some at a turn of
+   the loop. */
 enum { TELL_PER_SECOND = 32, TELL_PER_RUN = 256, PER_TURN = 16, SPARE = 256 };
+
+static bool is_first(struct run *run, int nr) {
+    if (nr < 0 || nr >= DENIED_CALLS) return false;
+    uint64_t bit = UINT64_C(1) << (nr % 64), *told = &run->denied_told[nr / 64];
+    bool first = !(*told & bit);
+    *told |= bit;
+    return first;
+}
 
 static void tell(struct loop *loop, struct run *run, const struct seccomp_notif *n) {
     run->denied++;
@@ -22,9 +31,11 @@ static void tell(struct loop *loop, struct run *run, const struct seccomp_notif 
         run->window_ms = now;
         run->window_count = 0;
     }
-    if (run->window_count >= TELL_PER_SECOND || run->denied_sent >= TELL_PER_RUN) return;
-    run->window_count++;
-    run->denied_sent++;
+    if (!is_first(run, n->data.nr)) {
+        if (run->window_count >= TELL_PER_SECOND || run->denied_sent >= TELL_PER_RUN) return;
+        run->window_count++;
+        run->denied_sent++;
+    }
     struct msg_denied m = {(uint32_t)n->data.nr, n->data.arch, n->pid, run->denied, {0}};
     for (int i = 0; i < 6; i++) m.args[i] = n->data.args[i];
     if (loop->out >= 0 && !frame_send(loop->out, FRAME_DENIED, run->handle, &m, sizeof m)) loop->broken = true;

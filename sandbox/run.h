@@ -11,7 +11,7 @@
 #include "proto.h"
 #include "spec.h"
 
-enum { SPARES = 2 };
+enum { SPARES = 2, DENIED_CALLS = 512 /* x86-64 has numbers below */ };
 enum run_state { RUN_FREE = 0, RUN_SETUP, RUN_RUNNING, RUN_CLEANUP /* dead, its cgroup not yet removable */ };
 
 struct run {
@@ -24,6 +24,7 @@ struct run {
     struct failure failure; /* of set-up; step points to failure_step */
     char failure_step[65];
     uint32_t flags, denied, denied_sent, window_count;
+    uint64_t denied_told[DENIED_CALLS / 64]; /* a bit a system call */
     int64_t started_ms, deadline_ms, window_ms; /* CLOCK_MONOTONIC; deadline 0: none */
     uint64_t grace_ms, wall_ms;
     int64_t started_us;

@@ -95,6 +95,14 @@ for (const { name, user } of USERS) {
     const flood = await launcher.run(script("perl -e 'syscall(272, 0x10000000) for 1..2000'"));
     t.equal(flood.exited?.denied, 2000, "all are counted");
     t.ok(flood.denied.length <= 256, "not all are told");
+    const hidden = await launcher.run(
+      script("perl -e 'syscall(272, 0x10000000) for 1..2000; syscall(165, 0, 0, 0, 0, 0); syscall(272, 0)'"),
+    );
+    t.match(
+      [...new Set(hidden.denied.map(({ nr }) => SYSCALLS[String(nr)]))],
+      ["unshare", "mount"],
+      "but the first of each, whatever floods",
+    );
   });
 
   t.test(`limits of time, as ${name}`, async (t) => {
