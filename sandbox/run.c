@@ -158,6 +158,14 @@ static void tell_exit(struct loop *loop, struct run *run) {
     if (loop->out >= 0 && !frame_send(loop->out, FRAME_EXITED, run->handle, &m, sizeof m)) loop->broken = true;
 }
 
+/* It ended before the Op began, and said nothing. What it is given counts as its memory, and files that don't fit are the
+   Op's fault, not the host's. */
+static struct failure unexplained(const struct run *run) {
+    struct cgroup_usage used;
+    cgroup_usage(&run->cgroup, &used);
+    return used.oom ? (struct failure){"memory", ENOMEM} : (struct failure){"lost", ECHILD};
+}
+
 void run_reap(struct loop *loop, struct run *run) {
     run_hear(loop, run);
     if (run->notify >= 0) notify_answer(loop, run);
@@ -170,7 +178,7 @@ void run_reap(struct loop *loop, struct run *run) {
     if (run->started) {
         tell_exit(loop, run);
     } else {
-        if (!run->failed) run->failure = (struct failure){"lost", ECHILD};
+        if (!run->failed) run->failure = unexplained(run);
         run->failed = true;
         run_refuse(loop, run->handle, run->failure.step, run->failure.error);
     }

@@ -65,6 +65,10 @@ export function failedResult({ errno, step }: Failed, program: string): RunResul
             : "the kernel refused it";
     return launchFailed(`${program} could not be executed (${name}): ${hint}.`);
   }
+  if (step === "memory")
+    return launchFailed(
+      "The run's memory limit does not hold the Op's own files, which count as its memory: raise limits.memory in op.yaml, or take files out of the bundle.",
+    );
   return launchFailed(`The sandbox could not be set up at step "${step}" (${name}).`);
 }
 
@@ -76,7 +80,11 @@ export function exitedResult(frame: Exited, canceled: boolean, observed: Observe
     outcome,
     exit: signaled ? null : frame.code & 0xff,
     signal: signaled ? signalName(frame.signal) : null,
-    detail: frame.outOfMemory ? "The run reached its memory limit." : null,
+    detail: frame.outOfMemory
+      ? "The run reached its memory limit."
+      : frame.pidsHits > 0
+        ? "The run reached its limit of processes, so that some could not be started."
+        : null,
     durationMs: frame.wallUs / 1000,
     cpuMs: (frame.userUs + frame.systemUs) / 1000,
     peakMemoryBytes: frame.memoryPeakBytes > 0 ? frame.memoryPeakBytes : frame.maxRssBytes,

@@ -34,6 +34,7 @@ for (const user of users) {
       const [made, why] = (readAnswers(seen.stdout).get("forks:500") ?? "").split(" ");
       t.ok(Number(made) > 5 && Number(made) <= 20, `${made} processes`);
       t.equal(why, "EAGAIN");
+      t.match(seen.result.detail, /limit of processes/);
     });
 
     await t.test("memory", { skip: unbounded }, async (t) => {

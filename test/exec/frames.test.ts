@@ -94,9 +94,13 @@ t.test("results", async (t) => {
   });
   t.match(of({ signal: 11 }), { outcome: "signaled", exit: null, signal: "SIGSEGV" });
   t.match(of({ signal: 9, outOfMemory: true }), { outcome: "signaled", detail: /memory limit/ });
+  t.match(of({ code: 2, pidsHits: 3 }), { outcome: "exited", detail: /limit of processes/ });
+  t.match(of({ signal: 9, outOfMemory: true, pidsHits: 3 }), { detail: /memory limit/ });
   t.match(of({ signal: 9, timedOut: true }, true), { outcome: "timed_out", signal: "SIGKILL" });
   t.match(of({ signal: 15 }, true), { outcome: "canceled", signal: "SIGTERM" });
   t.match(of({ memoryPeakBytes: 99 }), { peakMemoryBytes: 99 });
   const failed = failedResult({ kind: "failed", handle: 1, errno: 1, step: "clone" }, "./x");
   t.match(failed, { outcome: "launch_failed", detail: /step "clone" \(EPERM\)/ });
+  const full = failedResult({ kind: "failed", handle: 1, errno: 12, step: "memory" }, "./x");
+  t.match(full.detail, /memory limit does not hold.*limits.memory/);
 });

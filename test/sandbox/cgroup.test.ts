@@ -58,6 +58,15 @@ t.test("limits by cgroup v1", { skip }, async (t) => {
     }),
   );
   t.equal(tmpfs.exited!.flags & 4, 4, "a memory bomb in /tmp too");
+  const big = { tree: "op" as const, path: "big", content: Buffer.alloc(8 * MIB) };
+  const full = await launcher.run(
+    script("echo ran", { files: [big], limits: { ...limits, memory: 4 * MIB } }),
+  );
+  t.match(
+    full.failed,
+    { step: "memory", errno: 12 },
+    "a limit that does not hold the Op's own files is told as such",
+  );
   const forks = await launcher.run(withProbe("./probe forks 200", { limits }));
   t.match(forks.stdout, /^1\d EAGAIN$/m);
 
