@@ -116,6 +116,8 @@ export class LiveRun {
 
   async #end(frame: Exited): Promise<void> {
     this.#stop();
+    // Now, not when its output has been read: a cancel in between comes too late.
+    const canceled = this.#canceled;
     for (const stream of this.#streams) stream.expectEnd();
     await Promise.all(this.#streams.map((stream) => stream.ended));
     const note = (await this.#control?.end()) ?? null;
@@ -123,7 +125,7 @@ export class LiveRun {
     const seen = [...this.#denied.values()].reduce((sum, n) => sum + n, 0);
     const denied = [...this.#denied].map(([call, count]) => ({ call, count }));
     if (frame.denied > seen) denied.push({ call: "not told apart", count: frame.denied - seen });
-    const result = exitedResult(frame, this.#canceled, {
+    const result = exitedResult(frame, canceled, {
       outputBytes: this.#budget.total,
       truncated: this.#budget.truncated,
       denied,

@@ -2,8 +2,21 @@ import t from "tap";
 import { LiveRun } from "../../src/exec/run.ts";
 import { harden } from "../../src/host/harden.ts";
 
-t.test("the start is told first, whatever the launcher sends first", async (t) => {
-  const h = harden();
+const h = harden();
+const STARTED = {
+  kind: "started",
+  handle: 1,
+  noProc: false,
+  noLandlock: false,
+  noMemfdNoexec: false,
+} as const;
+const EXITED = {
+  ...({ kind: "exited", handle: 1, code: 0, signal: 0, timedOut: false, outOfMemory: false } as const),
+  ...{ denied: 0, wallUs: 1, userUs: 1, systemUs: 1, maxRssBytes: 1, memoryPeakBytes: 1, pidsHits: 0 },
+};
+
+/** A run whose launcher and Op are the test. `told`: what it told, in order. `end`: the Op's ends of its descriptors close. */
+function live(): { run: LiveRun; told: string[]; end(): void } {
   const [stdout, w1] = h.pipe();
   const [stderr, w2] = h.pipe();
   const [control, theirs] = h.socketpair();
@@ -24,20 +37,37 @@ t.test("the start is told first, whatever the launcher sends first", async (t) =
     },
     kill: () => {},
   });
+  const end = () => {
+    for (const fd of [w1, w2, theirs]) h.closeFd(fd);
+  };
+  return { run, told, end };
+}
+
+t.test("the start is told first, whatever the launcher sends first", async (t) => {
+  const { run, told, end } = live();
   const denied = { kind: "denied", handle: 1, nr: 165, arch: 0xc000003e } as const;
   run.receive(denied);
   t.strictSame(told, []);
-  const flags = { noProc: false, noLandlock: false, noMemfdNoexec: false };
-  run.receive({ kind: "started", handle: 1, ...flags });
+  run.receive(STARTED);
   run.receive({ ...denied, arch: 0x40000003 });
   t.strictSame(told, ["started", "mount", "foreign 165"]);
-  for (const fd of [w1, w2, theirs]) h.closeFd(fd);
-  const ended = { code: 0, signal: 0, timedOut: false, outOfMemory: false, denied: 5 };
-  const usage = { wallUs: 1, userUs: 1, systemUs: 1, maxRssBytes: 1, memoryPeakBytes: 1, pidsHits: 0 };
-  run.receive({ kind: "exited", handle: 1, ...ended, ...usage });
+  end();
+  run.receive({ ...EXITED, denied: 5 });
   t.match((await run.finished).denied, [
     { call: "mount", count: 1 },
     { call: "foreign 165", count: 1 },
     { call: "not told apart", count: 3 },
   ]);
 });
+
+t.test(
+  "a cancel that comes after the Op's end changes nothing, however late its output is read",
+  async (t) => {
+    const { run, end } = live();
+    run.receive(STARTED);
+    run.receive({ ...EXITED, code: 3 });
+    run.cancel(false);
+    end();
+    t.match(await run.finished, { outcome: "exited", exit: 3 });
+  },
+);
