@@ -53,14 +53,28 @@ static bool write_both(pid_t pid, const struct ids *ids, uint32_t host_uid, uint
     return write_map(pid, "gid_map", ids->gid, host_gid) && write_map(pid, "uid_map", ids->uid, host_uid);
 }
 
-/* One id inside, one outside. An ordinary user can map only itself; root maps to an id that owns nothing, never to 0. */
+/* Whether 0 in here is somebody else's id outside (user_namespaces(7)). */
+static bool is_ordinary_outside(const char *map) {
+    unsigned inside, outside;
+    FILE *f = fopen(map, "re");
+    if (!f) return false;
+    bool is = fscanf(f, "%u %u", &inside, &outside) == 2 && inside == 0 && outside != 0;
+    fclose(f);
+    return is;
+}
+
+/* One id inside, one outside. An ordinary user can map only itself; root maps to an id that owns nothing, and to 0 only
+   where that is an ordinary account: on the host a way out of the namespaces would make the run root, in a container that
+   maps one account alone it would be that account, as the run of any ordinary user would. */
 static bool write_maps(pid_t pid, const struct ids *ids, unsigned serial, uint32_t *host_uid) {
     if (geteuid() != 0) return write_proc(pid, "setgroups", "deny") && write_both(pid, ids, geteuid(), getegid(), host_uid);
     if (ids->host_uid) return write_both(pid, ids, ids->host_uid, ids->host_gid, host_uid);
     uint32_t own = HOST_ID_BASE + serial % HOST_ID_COUNT;
     if (write_both(pid, ids, own, own, host_uid)) return true;
-    /* Root of a container whose own map is short. */
-    return write_both(pid, ids, HOST_ID_NOBODY, HOST_ID_NOBODY, host_uid);
+    /* Root of a container whose own map is short, */
+    if (write_both(pid, ids, HOST_ID_NOBODY, HOST_ID_NOBODY, host_uid)) return true;
+    /* or has one account. */
+    return is_ordinary_outside("/proc/self/uid_map") && is_ordinary_outside("/proc/self/gid_map") && write_both(pid, ids, 0, 0, host_uid);
 }
 
 /* So that /dev/stdout can be opened by name: a pipe belongs to who made it, and the Op is somebody else. */

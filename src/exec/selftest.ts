@@ -116,11 +116,19 @@ function launchCheck(result: RunResult): Check {
 /** Which setting of the host to change, from the step that failed. */
 function advice(detail: string): string {
   if (/step "(clone|id map|setresuid|setresgid|unshare[^"]*)"/.test(detail))
-    return "User namespaces are refused: set sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or allow them for this container. Inside a chroot the kernel refuses them whatever is set.";
-  if (/step "(open_tree|mount_setattr|move_mount|root|pivot_root|tmp|proc[^"]*|dev[^"]*)"/.test(detail))
-    return "Mounting inside a user namespace is refused: needs Linux 5.12 or later and no outer filter or AppArmor profile that forbids mount.";
+    return "Namespaces are refused: set sysctl user.max_user_namespaces and user.max_net_namespaces (and the other user.max_*_namespaces) above 0, kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or allow them for this container. Inside a chroot the kernel refuses them whatever is set.";
+  if (
+    /step "(private|open_tree|mount_setattr|move_mount|root|mountpoint|mkdir|link|etc|secrets[^"]*|pivot_root|detach|readonly|tmp|proc[^"]*|dev[^"]*)"/.test(
+      detail,
+    )
+  )
+    return "Mounting a root of its own inside a user namespace, or filling it, is refused: needs Linux 5.12 or later and no outer filter or AppArmor profile that forbids it.";
   if (/step "(seccomp|listener)[^"]*"/.test(detail))
     return "The kernel needs CONFIG_SECCOMP_FILTER with user notification (Linux 5.0).";
+  if (/step "\/usr"/.test(detail))
+    return "The host has no /usr that the launcher can see: in a root file system of its own, mount the host's there, read-only.";
+  if (/step "descriptors"/.test(detail))
+    return "The launcher ran out of descriptors, or has no /dev/null: set LimitNOFILE= of the runner's unit to 1024 or more, and mount a /dev with null, zero, full, random and urandom.";
   if (/step "cgroup[^"]*"/.test(detail))
     return "Delegate the memory and pids controllers to the runner (Delegate=yes in its unit), or set limits: best-effort.";
   return "";

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { fchmodSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GRACE_MS, type Grant, makePlainGrant } from "../../src/exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../../src/exec/launch.ts";
@@ -21,6 +21,7 @@ export function startLauncher(as: { uid?: number | undefined; before?: readonly 
   const [ours, theirs] = harden().socketpair();
   // Descriptor 4 is the executable: another user need not be able to reach this folder.
   const exec = harden().memfd("launcher", asset("launcher"));
+  fchmodSync(exec, 0o555);
   const drop = ["setpriv", "--reuid", `${as.uid}`, "--regid", `${as.uid}`, "--clear-groups", "--"];
   const [file, ...args] = [
     ...(as.before ?? []),

@@ -2,6 +2,7 @@ import t from "tap";
 import { BATTERY, judge } from "../../src/exec/battery.ts";
 import type { Grant } from "../../src/exec/grant.ts";
 import type { Launcher } from "../../src/exec/launch.ts";
+import { launchFailed } from "../../src/exec/result.ts";
 import { selfTest } from "../../src/exec/selftest.ts";
 import { startLauncher } from "./launcher.ts";
 
@@ -84,19 +85,62 @@ t.test("a launcher that ends in the middle", async (t) => {
   t.match(test.checks.at(-1), { name: "self-test", detail: /The launcher ended/ });
 });
 
-t.test("no user namespaces: it says which setting to change", async (t) => {
-  const script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"';
-  const before = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"];
-  const { launcher, stop } = startLauncher({ before });
-  t.teardown(stop);
-  const test = await selfTest(launcher);
-  t.equal(test.ok, false);
-  const first = test.checks.find((c) => !c.ok);
-  t.equal(first?.name, "set up a sandbox");
-  t.match(first?.detail, /step "clone" \(ENOSPC\).*max_user_namespaces/);
+t.test("no namespaces: it says which setting to change", async (t) => {
+  for (const setting of ["max_user_namespaces", "max_net_namespaces"]) {
+    const script = `echo 0 > /proc/sys/user/${setting} && exec "$@"`;
+    const before = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"];
+    const { launcher, stop } = startLauncher({ before });
+    const test = await selfTest(launcher);
+    t.equal(test.ok, false);
+    const first = test.checks.find((c) => !c.ok);
+    t.equal(first?.name, "set up a sandbox");
+    t.match(first?.detail, new RegExp(`step "clone" \\(ENOSPC\\).*user.${setting}`));
+    await stop();
+  }
+});
+
+t.test("what can't be set up comes with what to change", async (t) => {
+  const advice = async (step: string): Promise<string> => {
+    const why = `The sandbox could not be set up at step "${step}" (EPERM).`;
+    const test = await selfTest({
+      hello: Promise.resolve({ kind: "hello", cgroup: "v2" }),
+      ended: new Promise(() => {}),
+      run: () => ({ finished: Promise.resolve(launchFailed(why)), cancel: () => {} }),
+      close: () => {},
+    });
+    return test.checks.find((c) => !c.ok)!.detail.slice(why.length);
+  };
+  t.equal(await advice("no such step"), "");
+  const mounting = ["private", "detach", "readonly", "mkdir", "etc", "secrets", "secrets.readonly", "link"];
+  for (const step of mounting) t.match(await advice(step), /mounting/i, step);
+  t.match(await advice("/usr"), /no \/usr/);
+  t.match(await advice("descriptors"), /LimitNOFILE/);
 });
 
 const isRoot = process.getuid?.() === 0;
+const skip = isRoot ? false : "needs root to become an ordinary user";
+t.test("root of a container that maps one account", { skip }, async (t) => {
+  const drop = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+  const { launcher, stop } = startLauncher({ before: [...drop, "unshare", "--map-root-user", "--mount"] });
+  t.teardown(stop);
+  const test = await selfTest(launcher);
+  t.strictSame(
+    test.checks.filter((c) => !c.ok),
+    [],
+  );
+});
+
+t.test("root of the host is nobody's id map", { skip }, async (t) => {
+  // Root outside as well, with no other account to map a run to.
+  const { launcher, stop } = startLauncher({ before: ["unshare", "--map-root-user", "--mount"] });
+  t.teardown(stop);
+  const test = await selfTest(launcher);
+  t.match(
+    test.checks.find((c) => !c.ok),
+    { detail: /step "id map" \(EPERM\)/ },
+  );
+});
+
 t.test("a host whose /proc is masked", { skip: isRoot ? false : "needs root to mask one" }, async (t) => {
   const script = 'mount --bind /proc/sys /proc/sys && exec "$@"';
   const before = ["unshare", "-m", "sh", "-c", script, "sh"];
