@@ -140,8 +140,11 @@ static void make_dev(void) {
 
 /* Read-only as a whole: no sysctl, no sysrq, no oom score, whatever the files' own modes say. */
 static void make_proc(struct child *c) {
-    static const char *const files[] = {"kcore", "kallsyms", "keys", "key-users", "timer_list", "sysrq-trigger",
-                                        "latency_stats", "sched_debug", "vmallocinfo", "modules", "config.gz"};
+    static const char *const files[] = {"kcore", "kallsyms", "keys", "key-users", "timer_list", "sysrq-trigger", "latency_stats",
+                                        "sched_debug", "vmallocinfo", "modules", "config.gz",
+                                        /* What the host is made of and boots with. */
+                                        "cmdline", "bootconfig", "diskstats", "partitions", "swaps", "iomem", "ioports", "interrupts",
+                                        "softirqs"};
     static const char *const dirs[] = {"acpi", "scsi", "asound", "bus", "fs", "irq", "driver", "firmware"};
     make_dir("proc", 0555);
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL)) {

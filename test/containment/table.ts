@@ -83,7 +83,15 @@ export function containmentTable(bait: HostBait): Readonly<Record<string, readon
       { name: "PID 1's root", probe: "list:/proc/1/root", expect: /^(EACCES|EPERM)$/, proc: true },
       { name: "PID 1's memory", probe: "read:/proc/1/mem", expect: /^(EACCES|EPERM)$/, proc: true },
       { name: "PID 1's descriptors", probe: "list:/proc/1/fd", expect: /^(EACCES|EPERM)$/, proc: true },
-      { name: "kallsyms", probe: "read:/proc/kallsyms", expect: /^(OK|EACCES)$/, proc: true },
+      ...[
+        ...["kallsyms", "kcore", "keys", "timer_list", "modules", "cmdline", "bootconfig", "diskstats"],
+        ...["partitions", "swaps", "iomem", "ioports", "interrupts", "softirqs"],
+      ].map((file) => ({
+        name: `/proc/${file}`,
+        probe: `read:/proc/${file}`,
+        expect: /^(EACCES|ENOENT)$/,
+        proc: true as const,
+      })),
       {
         name: "sysctl",
         probe: "write:/proc/sys/kernel/core_pattern",
