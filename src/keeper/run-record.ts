@@ -130,7 +130,7 @@ export function endingOf(m: Finished): Ending {
   if (m.outcome === "canceled") return { state: "canceled", reason: m.detail };
   return {
     state: "failed",
-    reason: `The sandbox could not be set up (${m.detail ?? "no detail"}); the Op was not started.`,
+    reason: `${m.detail ?? "The sandbox could not be set up."} The Op was not started.`,
   };
 }
 
