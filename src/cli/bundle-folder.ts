@@ -47,7 +47,7 @@ function readFolder(walk: Walk, fd: number, prefix: string): void {
     const path = prefix + name;
     // Empty folders count as well, else a tree of them could keep the walk busy without end.
     if (++walk.entries > BUNDLE_LIMITS.files * 2)
-      throw bad(`The folder has more than ${BUNDLE_LIMITS.files} files.`);
+      throw bad(`The folder has more than ${BUNDLE_LIMITS.files * 2} files and folders.`);
     checkBundlePath(path);
     const kind = kindOf(fd, name, path);
     const child = open(fd, name, kind === "folder" ? O_RDONLY | O_DIRECTORY : O_RDONLY | O_NONBLOCK, path);

@@ -131,7 +131,7 @@ t.test("too many files, folders or bytes", async (t) => {
   const empty = join(dir, "e");
   for (let i = 0; i < BUNDLE_LIMITS.files * 2 + 1; i++)
     mkdirSync(join(empty, String(i)), { recursive: true });
-  t.throws(() => readBundleFolder(empty), refused(/more than 512 files/));
+  t.throws(() => readBundleFolder(empty), refused(/more than 1024 files and folders/));
 });
 
 t.test("a file that is written while it is read, and a name that is swapped for a link", async (t) => {
