@@ -1,7 +1,8 @@
 import { canonicalJson } from "./canonical.ts";
 import { SallyportError } from "./errors.ts";
 import { type Input, type Value, valueFault } from "./inputs.ts";
-import { inputOf, type Manifest, RUNTIMES } from "./manifest.ts";
+import type { Manifest } from "./manifest.ts";
+import { inputOf, RUNTIMES } from "./manifest-command.ts";
 import { cleanText, truncateGraphemes } from "./text.ts";
 
 export { TOKEN_LIMITS, type TokenizeOptions, tokenize } from "./tokens.ts";

@@ -4,6 +4,7 @@ import { canonicalJson } from "./canonical.ts";
 import { SallyportError } from "./errors.ts";
 import { isName } from "./identity.ts";
 import { INPUT_LIMITS, type Input, makeInput } from "./inputs.ts";
+import { buildCommand, type Command } from "./manifest-command.ts";
 import {
   isRefusedEnv,
   manifestShape,
@@ -16,26 +17,18 @@ import { issueSentence } from "./shape-issue.ts";
 import { parseStrictYaml, YamlFault } from "./yaml-strict.ts";
 
 export type { BooleanInput, Input, NumberInput, StringInput, Value } from "./inputs.ts";
+export type { Command, Runtime } from "./manifest-command.ts";
 export type { NetworkTarget } from "./manifest-shape.ts";
 export { DEFAULT_LIMITS, type Limits, MAX_LIMITS } from "./manifest-units.ts";
 
 export type Confirm = "none" | "totp" | "local";
-export type Runtime = "node" | "python" | "shell";
-export const RUNTIMES: Readonly<Record<Runtime, string>> = {
-  node: "/usr/bin/node",
-  python: "/usr/bin/python3",
-  shell: "/bin/sh",
-};
-
 export interface Manifest {
   /** "namespace/name" */
   readonly op: string;
   readonly namespace: string;
   readonly name: string;
   readonly summary: string;
-  readonly command:
-    | { readonly kind: "argv"; readonly argv: readonly string[] }
-    | { readonly kind: "runtime"; readonly runtime: Runtime; readonly entry: string };
+  readonly command: Command;
   /** In the order of the file, which is the order of a modal's fields. */
   readonly inputs: readonly Input[];
   readonly secrets: readonly { readonly name: string; readonly as: "file" | "env" }[];
@@ -103,7 +96,7 @@ function build(value: unknown): Manifest {
   unique("network", (shape.network ?? []).map(targetText));
   unique("resources", shape.resources ?? []);
   unique("channels", shape.channels ?? []);
-  return {
+  const manifest: Manifest = {
     op: shape.op,
     namespace,
     name,
@@ -128,6 +121,7 @@ function build(value: unknown): Manifest {
     seccomp: shape.seccomp ?? "default",
     reply: shape.reply ?? "channel",
   };
+  return manifest;
 }
 
 function buildInputs(shapes: NonNullable<z.infer<typeof manifestShape>["inputs"]>): Input[] {
@@ -143,84 +137,9 @@ function buildInputs(shapes: NonNullable<z.infer<typeof manifestShape>["inputs"]
   });
 }
 
-const REFERENCE = /^\$\{([a-z][a-z0-9_]{0,31})\}$/;
-/** The input that an element of `run` stands for, null when it is plain text. */
-export const inputOf = (element: string): string | null => REFERENCE.exec(element)?.[1] ?? null;
-
-function buildCommand(shape: z.infer<typeof manifestShape>, inputs: readonly Input[]): Manifest["command"] {
-  const { run, runtime, entry } = shape;
-  if (run === undefined) {
-    if (runtime === undefined && entry === undefined)
-      throw bad("run: is missing; or give runtime: and entry:.");
-    if (runtime === undefined) throw bad("runtime: is missing beside entry:; it is node, python or shell.");
-    if (entry === undefined) throw bad("entry: is missing beside runtime:; it names the file to run.");
-    return { kind: "runtime", runtime, entry };
-  }
-  if (runtime !== undefined || entry !== undefined) {
-    throw bad("run: can't stand beside runtime: or entry:; keep one of the two forms.");
-  }
-  checkProgram(run[0] ?? "");
-  run.forEach((element, i) => {
-    const name = inputOf(element);
-    if (name === null) {
-      if (element.includes("${")) {
-        throw bad(
-          `run[${i}]: an input must be the whole element, like "\${env}"; text around it is not allowed.`,
-        );
-      }
-      return;
-    }
-    const input = inputs.find((candidate) => candidate.name === name);
-    if (input === undefined) throw bad(`run[${i}]: the input ${name} is not declared under inputs.`);
-    if (!input.required && input.default === undefined) {
-      throw bad(
-        `run[${i}]: the input ${name} must be required or have a default, else the element would be missing.`,
-      );
-    }
-  });
-  return { kind: "argv", argv: run };
-}
-
-function checkProgram(program: string): void {
-  const right = "./file of the folder, an absolute path or a program's name";
-  if (inputOf(program) !== null) throw bad("run[0]: what runs can't be chosen by an input.");
-  const path = program.startsWith("./")
-    ? program.slice(2)
-    : program.startsWith("/")
-      ? program.slice(1)
-      : null;
-  const good =
-    path === null
-      ? /^[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}$/.test(program)
-      : path !== "" &&
-        !path.split("/").some((part) => ["", ".", ".."].includes(part)) &&
-        !/\p{Cc}/u.test(path);
-  if (!good) throw bad(`run[0]: must be ${right}.`);
-}
-
 function unique(key: string, names: readonly string[]): void {
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw bad(`${key}: ${twice} is there twice.`);
-}
-
-/** What is allowed yet worth a look; `op validate` prints it. */
-export function manifestWarnings(manifest: Manifest): string[] {
-  const warnings: string[] = [];
-  const { command } = manifest;
-  if (command.kind === "argv") {
-    const end = command.argv.indexOf("--");
-    for (const [i, element] of command.argv.entries()) {
-      const input = manifest.inputs.find(({ name }) => name === inputOf(element));
-      if (input?.type !== "string" || input.enum !== undefined || (end !== -1 && end < i)) continue;
-      warnings.push(
-        `run[${i}]: a value of ${input.name} that starts with "-" may be read as an option; put "--" before it if the program knows that.`,
-      );
-    }
-  }
-  if (manifest.approval !== null && manifest.approval.group === null) {
-    warnings.push("approval: without a group, anybody with the right to approve in the namespace can.");
-  }
-  return warnings;
 }
 
 /** Canonical (RFC 8785); equal manifests give equal text. */

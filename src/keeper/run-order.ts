@@ -2,6 +2,7 @@ import { type Args, toArgv, toEnv, toInputJson } from "../core/args.ts";
 import { canonicalJson } from "../core/canonical.ts";
 import { SallyportError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
+import { ungrantable } from "../core/manifest-warnings.ts";
 import type { MessageOf } from "../wire/messages.ts";
 
 /** All arguments of a run together, in bytes of JSON: they travel thrice (argv, environment, input.json) in one header. */
@@ -15,21 +16,6 @@ export function checkArgsSize(args: Args): void {
     "input_invalid",
     `The arguments take ${bytes} bytes together; at most ${ARGS_BYTES} are taken.`,
   );
-}
-
-const PROFILES: readonly string[] = ["default", "strict", "network"];
-
-/** What the manifest asks for that this version can't give; an Op never runs with less confinement or more silence than it says. */
-export function ungrantable(manifest: Manifest): string[] {
-  const { confirm, approval, secrets, resources, network, seccomp } = manifest;
-  const asked: string[] = [];
-  if (confirm !== "none") asked.push(`confirmation by ${confirm}`);
-  if (approval !== null) asked.push("approval by others");
-  if (secrets.length > 0) asked.push("secrets");
-  if (resources.length > 0) asked.push("resources of the host");
-  if (network.length > 0) asked.push("the network");
-  if (!PROFILES.includes(seccomp)) asked.push(`the system call profile ${seccomp}`);
-  return asked;
 }
 
 /** Throws `unsupported`, before anything is recorded as requested. */

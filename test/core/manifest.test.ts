@@ -1,11 +1,7 @@
 import t from "tap";
 import { SallyportError } from "../../src/core/errors.ts";
-import {
-  manifestFromJson,
-  manifestToJson,
-  manifestWarnings,
-  parseManifest,
-} from "../../src/core/manifest.ts";
+import { manifestFromJson, manifestToJson, parseManifest } from "../../src/core/manifest.ts";
+import { manifestWarnings } from "../../src/core/manifest-warnings.ts";
 import { generator } from "./random.ts";
 
 const FULL = `op: web/restart                 # namespace/name
@@ -271,6 +267,25 @@ t.test("YAML beyond keys, lists and values is refused", async (t) => {
     t.match(faultOf(text), expected, JSON.stringify(text.replace(BASE, "…")).slice(0, 60));
   t.match(faultOf(Buffer.from([0x6f, 0x70, 0x3a, 0xff])), /not UTF-8/);
   t.equal(faultOf(`---\n${BASE}`), "accepted", "one document may begin with ---");
+});
+
+t.test("what this version can't grant is among the warnings", async (t) => {
+  const asks =
+    "confirm: totp\nsecrets: [KEY]\nnetwork: ['a:1']\nresources: [logs]\nseccomp: own.json\napproval: {count: 1, group: g}\n";
+  const warnings = manifestWarnings(parseManifest(BASE + asks));
+  for (const what of [
+    "confirmation by totp",
+    "approval by others",
+    "secrets",
+    "resources",
+    "the network",
+    "own.json",
+  ])
+    t.ok(
+      warnings.some((w) => w.startsWith("it can't run in this version") && w.includes(what)),
+      what,
+    );
+  t.same(manifestWarnings(parseManifest(BASE)), []);
 });
 
 t.test("an input in argv that could be read as an option is pointed out", async (t) => {

@@ -1,6 +1,6 @@
 import type { Command as Program } from "commander";
 import { encodeBundle, openBundle } from "../../core/bundle.ts";
-import { manifestWarnings } from "../../core/manifest.ts";
+import { manifestWarnings } from "../../core/manifest-warnings.ts";
 import { readBundleFolder } from "../bundle-folder.ts";
 import { pairs, printData, table } from "../print.ts";
 import { common, globalsOf } from "../program.ts";

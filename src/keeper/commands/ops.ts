@@ -1,7 +1,8 @@
 import { openBundle } from "../../core/bundle.ts";
 import { asSallyportError, SallyportError } from "../../core/errors.ts";
 import { parseOpRef } from "../../core/identity.ts";
-import { manifestFromJson, manifestToJson, manifestWarnings } from "../../core/manifest.ts";
+import { manifestFromJson, manifestToJson } from "../../core/manifest.ts";
+import { manifestWarnings } from "../../core/manifest-warnings.ts";
 import { listNamespaces } from "../../store/namespaces.ts";
 import {
   activateVersion,
@@ -15,7 +16,6 @@ import {
 import { getUser } from "../../store/users.ts";
 import { visibleOps } from "../find-op.ts";
 import { refreshArgTypes } from "../open-session.ts";
-import { ungrantable } from "../run-order.ts";
 import type { Session } from "../session.ts";
 import type { CommandContext, Handlers } from "./command.ts";
 
@@ -50,10 +50,7 @@ export const ops: Handlers = {
       op: manifest.op,
       version: version.number,
       digest,
-      warnings: [
-        ...manifestWarnings(manifest),
-        ...ungrantable(manifest).map((what) => `it can't run in this version: it asks for ${what}`),
-      ],
+      warnings: manifestWarnings(manifest),
     };
   },
   "op.list": async ({ session, caller }) => {

@@ -1,0 +1,39 @@
+import type { Manifest } from "./manifest.ts";
+import { inputOf } from "./manifest-command.ts";
+
+/** What is allowed yet worth a look: `op validate` and `op publish` print the same. */
+export function manifestWarnings(manifest: Manifest): string[] {
+  const warnings: string[] = [];
+  const { command } = manifest;
+  if (command.kind === "argv") {
+    const end = command.argv.indexOf("--");
+    for (const [i, element] of command.argv.entries()) {
+      const input = manifest.inputs.find(({ name }) => name === inputOf(element));
+      if (input?.type !== "string" || input.enum !== undefined || (end !== -1 && end < i)) continue;
+      warnings.push(
+        `run[${i}]: a value of ${input.name} that starts with "-" may be read as an option; put "--" before it if the program knows that.`,
+      );
+    }
+  }
+  if (manifest.approval !== null && manifest.approval.group === null) {
+    warnings.push("approval: without a group, anybody with the right to approve in the namespace can.");
+  }
+  for (const what of ungrantable(manifest))
+    warnings.push(`it can't run in this version: it asks for ${what}.`);
+  return warnings;
+}
+
+const PROFILES: readonly string[] = ["default", "strict", "network"];
+
+/** What the manifest asks for that this version can't give; an Op never runs with less confinement or more silence than it says. */
+export function ungrantable(manifest: Manifest): string[] {
+  const { confirm, approval, secrets, resources, network, seccomp } = manifest;
+  const asked: string[] = [];
+  if (confirm !== "none") asked.push(`confirmation by ${confirm}`);
+  if (approval !== null) asked.push("approval by others");
+  if (secrets.length > 0) asked.push("secrets");
+  if (resources.length > 0) asked.push("resources of the host");
+  if (network.length > 0) asked.push("the network");
+  if (!PROFILES.includes(seccomp)) asked.push(`the system call profile ${seccomp}`);
+  return asked;
+}
