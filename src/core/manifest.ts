@@ -1,9 +1,11 @@
 import type { z } from "zod";
+import type { Args } from "./args.ts";
 import { showPath } from "./bundle-path.ts";
 import { canonicalJson } from "./canonical.ts";
 import { SallyportError } from "./errors.ts";
 import { isName } from "./identity.ts";
 import { INPUT_LIMITS, type Input, makeInput } from "./inputs.ts";
+import { sizeFault } from "./launch-size.ts";
 import { buildCommand, type Command } from "./manifest-command.ts";
 import {
   isRefusedEnv,
@@ -121,7 +123,16 @@ function build(value: unknown): Manifest {
     seccomp: shape.seccomp ?? "default",
     reply: shape.reply ?? "channel",
   };
+  // Else every run of the Op would be refused.
+  const fault = sizeFault(manifest, defaultsOf(inputs));
+  if (fault !== null) throw bad(`run: with the inputs' defaults its arguments ${fault}.`);
   return manifest;
+}
+
+function defaultsOf(inputs: readonly Input[]): Args {
+  return Object.fromEntries(
+    inputs.flatMap((input) => (input.default === undefined ? [] : [[input.name, input.default]])),
+  );
 }
 
 function buildInputs(shapes: NonNullable<z.infer<typeof manifestShape>["inputs"]>): Input[] {

@@ -1,4 +1,5 @@
 import { SallyportError } from "../core/errors.ts";
+import { LAUNCH_BYTES } from "../core/launch-size.ts";
 import { record, u32 } from "../host/tlv.ts";
 
 /** Record types of the launcher's spec (sandbox/spec.h). */
@@ -33,7 +34,8 @@ const LIMIT = {
 /** What the launcher refuses beyond; checked here too, so that the refusal says which bound it was. */
 export const SPEC_BOUNDS = {
   fileBytes: 64 * 1024 * 1024,
-  otherBytes: 64 * 1024,
+  otherBytes: LAUNCH_BYTES.other,
+  nameBytes: 1024 * 1024,
   files: 4096,
   argv: 256,
   env: 256,
@@ -100,7 +102,8 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
     out.push(record(TYPE.file, header, file.bytes));
   }
   bound("bytes of file content", content, SPEC_BOUNDS.fileBytes);
-  bound("bytes of arguments, environment and file names", other + names, SPEC_BOUNDS.otherBytes);
+  bound("bytes of file names", names, SPEC_BOUNDS.nameBytes);
+  bound("bytes of arguments and environment", other, SPEC_BOUNDS.otherBytes);
   return Buffer.concat(out);
 }
 

@@ -1,21 +1,14 @@
 import { type Args, toArgv, toEnv, toInputJson } from "../core/args.ts";
-import { canonicalJson } from "../core/canonical.ts";
 import { SallyportError } from "../core/errors.ts";
+import { sizeFault } from "../core/launch-size.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { ungrantable } from "../core/manifest-warnings.ts";
 import type { MessageOf } from "../wire/messages.ts";
 
-/** All arguments of a run together, in bytes of JSON: they travel thrice (argv, environment, input.json) in one header. */
-const ARGS_BYTES = 32 * 1024;
-
 /** Throws `input_invalid` before anything is recorded. */
-export function checkArgsSize(args: Args): void {
-  const bytes = Buffer.byteLength(canonicalJson(args));
-  if (bytes <= ARGS_BYTES) return;
-  throw new SallyportError(
-    "input_invalid",
-    `The arguments take ${bytes} bytes together; at most ${ARGS_BYTES} are taken.`,
-  );
+export function checkArgsSize(manifest: Manifest, args: Args): void {
+  const fault = sizeFault(manifest, args);
+  if (fault !== null) throw new SallyportError("input_invalid", `The arguments ${fault}.`);
 }
 
 /** Throws `unsupported`, before anything is recorded as requested. */

@@ -80,7 +80,7 @@ export class Runs {
     const tokens = typeof o.args === "string" ? tokenize(o.args, { slack: true }) : o.args;
     const args = parseArgs(op.manifest, tokens);
     const policies = await this.#access.demand(caller, "run", resource, { args, confirmation: "none" });
-    checkArgsSize(args);
+    checkArgsSize(op.manifest, args);
     refuseUngrantable(op.manifest);
     this.#refuseUnrunnable();
     const id = newRunId();

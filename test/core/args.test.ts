@@ -10,6 +10,7 @@ import {
   tokenize,
 } from "../../src/core/args.ts";
 import { SallyportError } from "../../src/core/errors.ts";
+import { sizeFault } from "../../src/core/launch-size.ts";
 import { parseManifest } from "../../src/core/manifest.ts";
 import { generator } from "./random.ts";
 
@@ -186,6 +187,23 @@ t.test("refused, with a sentence", async (t) => {
     "💥".repeat(20),
     "length counts characters",
   );
+});
+
+t.test("arguments that no launch could take have a fault", async (t) => {
+  const names = Array.from({ length: 8 }, (_, i) => `a${i}`);
+  const big = parseManifest(
+    `op: a/b\nsummary: x\nrun: ["./x", ${names.map((n) => `"\u0024{${n}}"`)}]\ninputs:\n${names
+      .map((n) => `  ${n}: {type: string, required: true, maxLength: 4096}\n`)
+      .join("")}`,
+  );
+  const given = (text: string): Args => Object.fromEntries(names.map((n) => [n, text]));
+  t.equal(sizeFault(big, given("x".repeat(3900))), null);
+  t.match(
+    sizeFault(big, given("x".repeat(4080))),
+    /take \d+ bytes in argv and environment together; at most 63488/,
+  );
+  t.match(sizeFault(big, given('"'.repeat(3000))), /as JSON; at most 32768/);
+  t.match(sizeFault(big, given("é".repeat(2100))), /as JSON/, "bytes, not characters");
 });
 
 t.test("typed values from a modal are not converted", async (t) => {

@@ -269,6 +269,22 @@ t.test("YAML beyond keys, lists and values is refused", async (t) => {
   t.equal(faultOf(`---\n${BASE}`), "accepted", "one document may begin with ---");
 });
 
+t.test("what no launch could take is refused, whatever a person would give", async (t) => {
+  const text = "x".repeat(4096);
+  t.equal(faultOf(`${HEAD}run: [ls, ${Array(12).fill(text)}]`), "accepted");
+  t.match(
+    faultOf(`${HEAD}run: [ls, ${Array(15).fill(text)}, ${"x".repeat(2500)}]`),
+    /^run: with the inputs' defaults its arguments take \d+ bytes in argv and environment together; at most 63488/,
+  );
+  const inputs = Array.from(
+    { length: 32 },
+    (_, i) => `i${i}: {type: string, default: "${"y".repeat(1024)}"}`,
+  );
+  t.match(faultOf(`${BASE}inputs: {${inputs}}`), /take \d+ bytes as JSON; at most 32768/);
+  const often = `run: [ls, ${Array(62).fill('"\u0024{x}"')}]\ninputs: {x: {type: string, default: "${"y".repeat(1024)}"}}`;
+  t.match(faultOf(`${HEAD}${often}`), /bytes in argv and environment/);
+});
+
 t.test("what this version can't grant is among the warnings", async (t) => {
   const asks =
     "confirm: totp\nsecrets: [KEY]\nnetwork: ['a:1']\nresources: [logs]\nseccomp: own.json\napproval: {count: 1, group: g}\n";

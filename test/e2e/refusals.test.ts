@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { renderMessage } from "../../src/workspace/index.ts";
@@ -57,6 +57,28 @@ t.test("arguments that are refused are an entry, and nothing runs", async (t) =>
   const typed = workspace.command("bob", "ops", "/ops run demo/plain --undeclared x");
   t.match(renderMessage(await typed.response()), /undeclared/);
   t.match((await entries("request.refused")).at(-1), { policy: "input_invalid", data: { surface: "slack" } });
+});
+
+t.test("arguments that no launch could take are refused before a run is recorded", async (t) => {
+  const names = Array.from({ length: 8 }, (_, i) => `a${i}`);
+  const dir = op(
+    "wide",
+    `inputs:\n${names.map((n) => `  ${n}: {type: string, required: true, maxLength: 4096}\n`).join("")}`,
+  );
+  const run = `run: ["./main.sh", ${names.map((n) => `"\u0024{${n}}"`)}]`;
+  const yaml = readFileSync(join(dir, "op.yaml"), "utf8");
+  writeFileSync(join(dir, "op.yaml"), yaml.replace('run: ["./main.sh"]', run));
+  await appliance.publish(dir);
+  const runs = async () =>
+    ((await appliance.ok(["runs", "list", "--json"])).json() as { runs: unknown[] }).runs.length;
+  const before = await runs();
+  const asked = (length: number) =>
+    appliance.cli(["run", "demo/wide", ...names.flatMap((n) => [`--${n}`, "x".repeat(length)])]);
+  const said = await asked(4080);
+  t.equal(said.status, 2);
+  t.match(said.stderr, /take \d+ bytes in argv and environment together; at most/);
+  t.equal(await runs(), before);
+  t.equal((await asked(3800)).status, 0, "and what is below runs");
 });
 
 t.test("a redelivery of what ran says nothing more", async (t) => {

@@ -1,6 +1,9 @@
 import t from "tap";
-import { bundleDigest, encodeBundle } from "../../src/core/bundle.ts";
+import { type Args, toArgv, toEnv } from "../../src/core/args.ts";
+import { BUNDLE_LIMITS, bundleDigest, encodeBundle } from "../../src/core/bundle.ts";
 import { SallyportError } from "../../src/core/errors.ts";
+import { sizeFault } from "../../src/core/launch-size.ts";
+import { parseManifest } from "../../src/core/manifest.ts";
 import { makeGrant, type RunOrder } from "../../src/exec/grant.ts";
 import { encodeSpec, type LaunchSpec } from "../../src/exec/spec.ts";
 
@@ -91,6 +94,38 @@ t.test("what is refused, and why", async (t) => {
     t.match(refusal({ limits: { ...order.limits, timeMs } }), /timeMs/);
   const own = encodeBundle([{ path: "input.json", mode: 0o644, bytes: Buffer.from("{}") }]);
   t.match(refusal({ digest: bundleDigest(own) }, [], own), /input.json/);
+});
+
+t.test("every legal Op and its arguments fit a launch", async (t) => {
+  const path = (i: number) => `${"d".repeat(120)}/${"e".repeat(125)}/${String(i).padStart(8, "0")}`;
+  const files = Array.from({ length: BUNDLE_LIMITS.files }, (_, i) => ({
+    path: path(i),
+    mode: 0o644 as const,
+    bytes: Buffer.from("x"),
+  }));
+  t.equal(path(0).length, BUNDLE_LIMITS.path);
+  const largest = encodeBundle(files);
+  const fits = (argv: string[], env: Record<string, string>) => {
+    const run = `r-${"x".repeat(24)}`;
+    const op = `${"n".repeat(64)}/${"o".repeat(64)}`;
+    const asked = { ...order, run, op, digest: bundleDigest(largest), argv, env, input: "{}" };
+    return encodeSpec(makeGrant(asked, largest, []).spec).length;
+  };
+  t.ok(fits(["/bin/true"], {}) > 128 * 1024, "512 files with paths of 255 bytes");
+  const names = Array.from({ length: 8 }, (_, i) => `a${i}`);
+  const manifest = parseManifest(
+    `op: a/b\nsummary: x\nrun: ["./x", ${names.map((n) => `"\u0024{${n}}"`)}]\ninputs:\n${names
+      .map((n) => `  ${n}: {type: string, required: true, maxLength: 4096}\n`)
+      .join("")}`,
+  );
+  // The most that the keeper lets through.
+  let args: Args = {};
+  for (let length = 3800; ; length++) {
+    const more = Object.fromEntries(names.map((n) => [n, "x".repeat(length)]));
+    if (sizeFault(manifest, more) !== null) break;
+    args = more;
+  }
+  t.ok(fits(toArgv(manifest, args), toEnv(manifest, args)) > 190 * 1024);
 });
 
 t.test("the spec's encoding", async (t) => {
