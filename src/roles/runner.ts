@@ -91,7 +91,7 @@ class Runner {
     const [bundle, ...secrets] = parts;
     let live: Run;
     try {
-      const grant = makeGrant(order, bundle!, secrets);
+      const grant = makeGrant(order, bundle!, secrets, this.#limitsRequired);
       live = this.#launcher.run(grant, this.#handlers(run));
     } catch (error) {
       this.#finish(

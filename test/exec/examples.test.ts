@@ -29,6 +29,7 @@ async function runExample(name: string, values: Record<string, unknown>): Promis
     },
     bundle,
     [],
+    false,
   );
   const out = { stdout: "", stderr: "" };
   const progress: Seen["progress"] = [];

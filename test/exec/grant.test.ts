@@ -26,7 +26,7 @@ const order: RunOrder = {
 
 const refusal = (change: Partial<RunOrder>, secrets: Buffer[] = [], bytes: Uint8Array = bundle): string => {
   try {
-    makeGrant({ ...order, ...change }, bytes, secrets);
+    makeGrant({ ...order, ...change }, bytes, secrets, false);
     return "";
   } catch (error) {
     if (!(error instanceof SallyportError)) throw error;
@@ -39,10 +39,12 @@ t.test("what the Op is given, and nothing else", async (t) => {
     { name: "KEY", as: "file" },
     { name: "TOKEN", as: "env" },
   ] as const;
-  const { spec, secrets: named } = makeGrant({ ...order, secrets }, bundle, [
-    Buffer.from("k"),
-    Buffer.from("t"),
-  ]);
+  const { spec, secrets: named } = makeGrant(
+    { ...order, secrets },
+    bundle,
+    [Buffer.from("k"), Buffer.from("t")],
+    false,
+  );
   t.strictSame(Object.keys(spec.env).sort(), [
     "HOME",
     "INPUT_NAME",
@@ -109,7 +111,7 @@ t.test("every legal Op and its arguments fit a launch", async (t) => {
     const run = `r-${"x".repeat(24)}`;
     const op = `${"n".repeat(64)}/${"o".repeat(64)}`;
     const asked = { ...order, run, op, digest: bundleDigest(largest), argv, env, input: "{}" };
-    return encodeSpec(makeGrant(asked, largest, []).spec).length;
+    return encodeSpec(makeGrant(asked, largest, [], false).spec).length;
   };
   t.ok(fits(["/bin/true"], {}) > 128 * 1024, "512 files with paths of 255 bytes");
   const names = Array.from({ length: 8 }, (_, i) => `a${i}`);
@@ -126,6 +128,11 @@ t.test("every legal Op and its arguments fit a launch", async (t) => {
     args = more;
   }
   t.ok(fits(toArgv(manifest, args), toEnv(manifest, args)) > 190 * 1024);
+});
+
+t.test("a limit that root requires is required of each launch", async (t) => {
+  for (const required of [true, false])
+    t.equal(makeGrant(order, bundle, [], required).spec.cgroupRequired, required);
 });
 
 t.test("the spec's encoding", async (t) => {
