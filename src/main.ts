@@ -85,11 +85,12 @@ function isKnown(error: unknown): error is SallyportError {
 
 start(process.argv.slice(2)).then(
   (status) => end(status),
-  (error: unknown) => {
+  async (error: unknown) => {
     const known = isKnown(error) ? error : asSallyportError(error);
-    process.stderr.write(`sallyport: ${known.message}\n`);
-    if (known.code === "internal" && known.cause instanceof Error)
-      process.stderr.write(`${known.cause.stack}\n`);
+    const trace = known.code === "internal" && known.cause instanceof Error ? `${known.cause.stack}\n` : "";
+    // An error can quote what others wrote: an op.yaml, a file's name. Loaded here, since its tables cost each start 20 ms.
+    const { cleanText } = await import("./core/text.ts");
+    process.stderr.write(cleanText(`sallyport: ${known.message}\n${trace}`, { newlines: true }));
     return end(known.exit);
   },
 );

@@ -1,3 +1,4 @@
+import { cleanText } from "../core/text.ts";
 import { VERSION } from "../host/self.ts";
 import { COMMANDS } from "./commands.ts";
 
@@ -29,7 +30,7 @@ export async function main(argv: string[]): Promise<number> {
   const word = argv.find((arg) => !arg.startsWith("-")) ?? argv[0] ?? "";
   const near = Object.keys(COMMANDS).filter((name) => name[0] === word[0]);
   process.stderr.write(
-    `sallyport: there is no command ${JSON.stringify(word)}.${near.length > 0 ? ` Did you mean ${near.join(" or ")}?` : ""} See: sallyport --help\n`,
+    `sallyport: there is no command "${cleanText(word)}".${near.length > 0 ? ` Did you mean ${near.join(" or ")}?` : ""} See: sallyport --help\n`,
   );
   return 2;
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { cleanText } from "../core/text.ts";
 import { type Dirs, resolveDirs } from "../host/dirs.ts";
 
 /** The options that every command takes; they may stand before or after the command word. */
@@ -12,10 +13,14 @@ export type Globals = {
 };
 
 export function makeProgram(): Command {
-  return new Command("sallyport")
-    .exitOverride()
-    .showHelpAfterError("(see: sallyport --help)")
-    .enablePositionalOptions(false);
+  return (
+    new Command("sallyport")
+      .exitOverride()
+      // It quotes the words that it does not know.
+      .configureOutput({ writeErr: (text) => process.stderr.write(cleanText(text, { newlines: true })) })
+      .showHelpAfterError("(see: sallyport --help)")
+      .enablePositionalOptions(false)
+  );
 }
 
 /** Adds the common options to a command; call it on every leaf, so that they may stand last as people type them. */

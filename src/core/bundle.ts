@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { BUNDLE_LIMITS, checkBundlePath, showPath } from "./bundle-path.ts";
 import { SallyportError } from "./errors.ts";
-import { type Manifest, parseManifest } from "./manifest.ts";
+import { type Manifest, manifestFromJson, manifestToJson, parseManifest } from "./manifest.ts";
 
 /**
  * An Op's folder as one block of bytes. The same files always give the same bytes, so their SHA-256 names the
@@ -70,6 +70,7 @@ export function openBundle(encoded: Uint8Array): { digest: string; files: Bundle
   const yaml = files.find((file) => file.path === "op.yaml");
   if (yaml === undefined) throw bad("The folder has no op.yaml.");
   const manifest = parseManifest(yaml.bytes);
+  mustReadBack(manifest);
   const byPath = new Map(files.map((file) => [file.path, file]));
   const { command } = manifest;
   if (command.kind === "runtime") {
@@ -87,6 +88,17 @@ export function openBundle(encoded: Uint8Array): { digest: string; files: Bundle
   // Written into the folder at launch; a file of the Op must not stand in for what the person typed.
   if (byPath.has("input.json")) throw bad("input.json is made at each run; the folder must not hold one.");
   return { digest: bundleDigest(encoded), files, manifest };
+}
+
+/** What is stored is read again at every look and run: a text that parses but is lost on that way is refused beforehand. */
+function mustReadBack(manifest: Manifest): void {
+  try {
+    manifestFromJson(manifestToJson(manifest));
+  } catch (cause) {
+    throw new SallyportError("manifest_invalid", "It can't be stored so that it reads back the same.", {
+      cause,
+    });
+  }
 }
 
 function checkAll(files: readonly BundleFile[]): void {

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { SallyportError } from "./errors.ts";
-import type { Input } from "./inputs.ts";
+import { type Input, isPrintable } from "./inputs.ts";
 import type { manifestShape } from "./manifest-shape.ts";
 import { shellFault } from "./shell-text.ts";
 
@@ -74,8 +74,6 @@ function checkProgram(program: string): void {
   const good =
     path === null
       ? /^[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}$/.test(program)
-      : path !== "" &&
-        !path.split("/").some((part) => ["", ".", ".."].includes(part)) &&
-        !/\p{Cc}/u.test(path);
+      : path !== "" && !path.split("/").some((part) => ["", ".", ".."].includes(part)) && isPrintable(path);
   if (!good) throw bad(`run[0]: must be ${right}.`);
 }

@@ -2,7 +2,7 @@ import { isIPv4, isIPv6 } from "node:net";
 import { z } from "zod";
 import { bundlePathFault } from "./bundle-path.ts";
 import { isChannelId, isName } from "./identity.ts";
-import { inputShape } from "./inputs.ts";
+import { inputShape, isPrintable } from "./inputs.ts";
 import { limitsShape } from "./manifest-units.ts";
 
 /** The shape of op.yaml (DESIGN section 6), key by key; every `error` is the sentence after the key's name. */
@@ -17,7 +17,6 @@ const listOf = <T extends z.ZodType>(item: T, what: string, max: number) =>
     .max(max, { error: `must have at most ${max} entries` });
 
 const CONFIRM = ["none", "totp", "local"] as const;
-const printable = (value: string): boolean => value.isWellFormed() && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value);
 
 const argument = z
   .string({ error: "must be text; put it in quotes" })
@@ -80,8 +79,8 @@ export const manifestShape = z.strictObject(
       const [namespace, name, ...rest] = value.split("/");
       return isName("namespace", namespace) && isName("op", name) && rest.length === 0;
     }),
-    summary: text("must be one line of 1 to 200 characters", (value) => {
-      return value.trim() !== "" && value.length <= 200 && printable(value);
+    summary: text("must be one line of 1 to 200 characters, none of them control or invisible", (value) => {
+      return value.trim() !== "" && value.length <= 200 && isPrintable(value);
     }),
     run: z
       .array(argument, { error: 'must be a list of texts, like ["./main.sh", "--all"]' })

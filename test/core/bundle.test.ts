@@ -158,6 +158,8 @@ t.test("opening an Op looks for what op.yaml names", async (t) => {
   t.throws(() => open(yaml("run: [ls]\nseccomp: s.json")), refused(/seccomp names "s\.json"/));
   t.throws(() => open(OP, MAIN, file("input.json")), refused(/input\.json is made at each run/));
   t.throws(() => open(yaml("run: [ls]\nfoo: 1")), { code: "manifest_invalid" });
+  const lone = 'run: [ls]\ninputs: {x: {type: string, description: "\\ud800"}}';
+  t.throws(() => open(yaml(lone)), { code: "manifest_invalid" }, "and never what storing it would trip over");
 });
 
 function craft(files: [string, number, string][]): Buffer {

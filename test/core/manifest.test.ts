@@ -156,7 +156,10 @@ t.test("a bad op.yaml gets one sentence that names the key", async (t) => {
     [`${BASE}inputs: {a: {type: string, enum: []}}`, /^inputs\.a\.enum: must not be empty/],
     [`${BASE}inputs: {a: {type: string, enum: [1]}}`, /^inputs\.a\.enum\[0\]: must be text/],
     [`${BASE}inputs: {a: {type: string, enum: [x, x]}}`, /^inputs\.a\.enum: must not name a text twice/],
-    [`${BASE}inputs: {a: {type: string, enum: ["\\u001b[1m"]}}`, /^inputs\.a\.enum: must not hold control/],
+    [
+      `${BASE}inputs: {a: {type: string, enum: ["\\u001b[1m"]}}`,
+      /^inputs\.a\.enum\[0\]: must be one line without control/,
+    ],
     [`${BASE}inputs: {a: {type: string, enum: [x], default: y}}`, /^inputs\.a\.default: must be one of "x"/],
     [
       `${BASE}inputs: {a: {type: string, minLength: 5, maxLength: 2}}`,
@@ -182,6 +185,17 @@ t.test("a bad op.yaml gets one sentence that names the key", async (t) => {
       `${BASE}inputs: {${Array.from({ length: 33 }, (_, i) => `i${i}: {type: string}`)}}`,
       /^inputs: at most 32/,
     ],
+    ...["\\ud800", "\\e[2J", "a\\nb", "\\u202eb", "\\u200b", "\\x9b", "\\u2028"].flatMap(
+      (text): [string, RegExp][] => [
+        [
+          `${BASE}inputs: {a: {type: string, description: "${text}"}}`,
+          /^inputs\.a\.description: must be one line/,
+        ],
+        [`${BASE}inputs: {a: {type: string, enum: ["${text}"]}}`, /^inputs\.a\.enum\[0\]: must be one line/],
+        [BASE.replace("summary: x", `summary: "${text}"`), /^summary: must be one line/],
+      ],
+    ),
+    [`${HEAD}run: ["/bin/a\\u202eb"]`, /^run\[0\]: must be/],
     [`${BASE}secrets: [lower]`, /^secrets\[0\]: must be a secret's name/],
     [`${BASE}secrets: [A, A]`, /^secrets: A is there twice/],
     [`${BASE}secrets: [{name: A, as: argv}]`, /^secrets\[0\]: must be a secret's name/],

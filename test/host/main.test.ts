@@ -26,6 +26,21 @@ t.test("global flags count before and after the command, and win over the enviro
   }
 });
 
+t.test("an error that quotes what others wrote does not drive the terminal", async (t) => {
+  const words = "a\u001b[2J\u202eb\u009b";
+  for (const argv of [
+    [words],
+    ["status", words],
+    ["status", `--${words}`],
+    ["status", "--run-dir", `/${words}`],
+    ["op", "validate", `/${words}`],
+  ]) {
+    const { stderr } = run(argv);
+    t.notMatch(stderr, /[\u001b\u202e\u009b]/, argv.join(" "));
+    t.match(stderr, /2J/, "it is quoted");
+  }
+});
+
 t.test("what is no command is a usage error", async (t) => {
   for (const argv of [
     ["nonsense"],

@@ -63,7 +63,9 @@ export function addRuns(program: Program, admin: Admin): void {
       }
       if (isJson) printData({ ...data, output: Buffer.concat(collected).toString("utf8") }, true, () => []);
       else if (data.exit === null)
-        process.stderr.write(`${data.run} ${data.state}${data.reason === null ? "" : `: ${data.reason}`}\n`);
+        process.stderr.write(
+          `${cleanText(`${data.run} ${data.state}${data.reason === null ? "" : `: ${data.reason}`}`)}\n`,
+        );
       admin.exit(statusOf(data));
     });
   common(program.command("cancel <run>"))
