@@ -8,7 +8,7 @@ export interface Carried {
   /** The memfd's name, at most 31 bytes. */
   name: string;
   bytes: Buffer;
-  /** A library goes to LD_PRELOAD; the other one (harden) to SALLYPORT_ADDONS. */
+  /** A library goes to LD_PRELOAD; the other one (harden) to SALLYPORT_HARDEN_FD. */
   library: boolean;
 }
 

@@ -1,12 +1,4 @@
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assets } from "./bundle.ts";
 import { addStartCode, type Carried } from "./elf.ts";
@@ -22,11 +14,8 @@ async function carried(): Promise<Carried[]> {
     if (!path.startsWith("/")) throw new Error(`${name} is not there; install g++`);
     return { name, bytes: readFileSync(path), library: true };
   });
-  const harden = join(BUILD, "harden.node");
-  const addon = existsSync(harden)
-    ? [{ name: "sallyport-harden", bytes: readFileSync(harden), library: false }]
-    : [];
-  return [...(await Promise.all(libraries)), ...addon];
+  const addon = { name: "sallyport-harden", bytes: readFileSync(join(BUILD, "harden.node")), library: false };
+  return [...(await Promise.all(libraries)), addon];
 }
 
 /** Node, its assets and the start code in one file: dist/sallyport. */

@@ -140,7 +140,9 @@ static int refused(const char *variable) {
   return begins(variable, "LD_") || begins(variable, "NODE_") || begins(variable, "OPENSSL_") ||
          begins(variable, "SSL_CERT_") || begins(variable, "GLIBC_TUNABLES=") || begins(variable, "GCONV_PATH=") ||
          begins(variable, "MALLOC_") || begins(variable, "LOCPATH=") || begins(variable, "NLSPATH=") ||
-         begins(variable, "RES_OPTIONS=") || begins(variable, "HOSTALIASES=") || begins(variable, "UV_");
+         begins(variable, "RES_OPTIONS=") || begins(variable, "HOSTALIASES=") || begins(variable, "UV_") ||
+         /* Ours to give, below: whoever names a descriptor can change what it holds between any check and its use. */
+         begins(variable, "SALLYPORT_HARDEN_FD=");
 }
 
 /*
@@ -162,21 +164,17 @@ __attribute__((used)) uint64_t start_c(uint64_t *sp, uint64_t *block, uint64_t *
 
   /* LD_PRELOAD's odd spelling: the loader knows objects by path, so /proc/self/fd/N stays free for the addons. */
   /* All three are above `out`, which the stack grows down from. */
-  char *preload = (char *)sp - 1024, *addons = (char *)sp - 512, *tunables = (char *)sp - 256;
+  char *preload = (char *)sp - 1024, *harden = (char *)sp - 512, *tunables = (char *)sp - 256;
   char *to = put(preload, "LD_PRELOAD=");
-  int inherited = 0;
-  for (uint64_t i = 0; i < envs; i++)
-    if (begins((const char *)env[i], "SALLYPORT_ADDONS=")) inherited = 1;
   for (uint64_t i = 0, first = 1; i < config.blobs && i < MAX_BLOBS; i++) {
     const volatile struct blob *blob = &config.blob[i];
-    if (!blob->is_library && inherited) continue;
     long fd = sealed_memfd((const char *)blob->name, (const char *)blob->address, blob->size);
     if (blob->is_library) {
       if (!first) to = put(to, ":");
       first = 0;
       to = put_number(put(to, "/proc/self//fd/"), (unsigned long)fd);
     } else {
-      put_number(put(addons, "SALLYPORT_ADDONS=harden="), (unsigned long)fd);
+      put_number(put(harden, "SALLYPORT_HARDEN_FD="), (unsigned long)fd);
     }
   }
   if (SYS3(CLOSE, SYS3(OPEN, "/proc/self/fd", 02000000, 0), 0, 0) < 0)
@@ -190,7 +188,7 @@ __attribute__((used)) uint64_t start_c(uint64_t *sp, uint64_t *block, uint64_t *
   *next++ = (uint64_t)preload;
   put(tunables, malloc_settings);
   *next++ = (uint64_t)tunables;
-  if (!inherited) *next++ = (uint64_t)addons;
+  *next++ = (uint64_t)harden;
   *next++ = 0;
 
   Elf64_Phdr *ph = (Elf64_Phdr *)config.phdr;

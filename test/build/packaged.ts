@@ -72,6 +72,13 @@ export function traps(dir: string): { env: Record<string, string>; marks: () => 
       OPENSSL_CONF: join(dir, "openssl.cnf"),
       OPENSSL_MODULES: dir,
       GLIBC_TUNABLES: "glibc.rtld.nns=100",
+      // What the start code, the supervisor and the launcher tell the process that they start; nobody else may.
+      SALLYPORT_HARDEN_FD: "0",
+      SALLYPORT_PEER_FD: "0",
+      SALLYPORT_NOTIFY_FD: "0",
+      SALLYPORT_HANDOVER_FD: "0",
+      SALLYPORT_LAUNCHER_FD: "0",
+      SALLYPORT_LANDLOCK: "abi=99",
     },
     marks: () => readdirSync(dir).filter((file) => file.startsWith("mark-")),
   };
