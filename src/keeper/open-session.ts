@@ -5,8 +5,10 @@ import { manifestFromJson } from "../core/manifest.ts";
 import { listIdentities } from "../store/identities.ts";
 import { activeOps } from "../store/ops.ts";
 import { owe } from "../store/outbox.ts";
+import type { RunRow } from "../store/runs.ts";
 import { getSetting, getText, SETTINGS } from "../store/settings.ts";
 import type { Store } from "../store/store.ts";
+import type { Tx } from "../store/tx.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import { Access } from "./access.ts";
 import { Checkpoints } from "./checkpoints.ts";
@@ -17,6 +19,7 @@ import { LogDirectory } from "./log-directory.ts";
 import { NotaryClient } from "./notary.ts";
 import { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
+import { recoverRuns } from "./run-recovery.ts";
 import { Runs } from "./runs.ts";
 import { type Session, sessionStatus } from "./session.ts";
 import { SignedHistory } from "./signed-history.ts";
@@ -116,7 +119,7 @@ export async function openSession(o: Options): Promise<Session> {
   });
   try {
     session.checkpoints.start();
-    await recover(session);
+    await recover(session, failed);
     if (peers.selfTest !== undefined) runs.receive(peers.selfTest, []);
     session.desk.start();
     await session.connectSlack();
@@ -134,9 +137,9 @@ export async function refreshArgTypes(authorizer: Authorizer, store: Store): Pro
   authorizer.replace({ argTypes: argTypesOf(manifests) });
 }
 
-async function recover(session: Session): Promise<void> {
+async function recover(session: Session, failed: (error: unknown) => void): Promise<void> {
   await session.outbox.recover();
-  await session.runs.recover(async (tx, row) => {
+  const tell = async (tx: Tx, row: RunRow) => {
     const version = await session.access.activeOp(tx, row.namespace, row.op);
     if (version === undefined) return;
     // Only the person may see what was private; a message to a user's id goes to that person's direct messages.
@@ -153,7 +156,8 @@ async function recover(session: Session): Promise<void> {
       doc: JSON.stringify(shown.document),
       ...(row.thread === null || isPrivate ? {} : { thread: row.thread }),
     });
-  });
+  };
+  await recoverRuns(session.store, { tell, failed });
   await session.desk.recover();
 }
 

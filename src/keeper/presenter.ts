@@ -1,7 +1,8 @@
+import type { SallyportError } from "../core/errors.ts";
 import { markSending, owe } from "../store/outbox.ts";
 import type { Tx } from "../store/tx.ts";
 import type { MessageOf } from "../wire/messages.ts";
-import { outputMessages, runDocument, type Shown } from "./documents.ts";
+import { outputMessages, runDocument, type Shown, say } from "./documents.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
 import { type Shown as Output, OutputHead } from "./run-output.ts";
@@ -30,6 +31,8 @@ export class Presenter implements RunListener {
   /** The state message's own name, once Slack told it: known also to a gateway that was started anew. */
   #ts: string | undefined;
   #owed: Shown[] = [];
+  /** It may be over before its request has been answered. */
+  #over = false;
 
   constructor(o: { outbox: Outbox; peers: Peers; request: MessageOf<"slack.request"> }) {
     this.#outbox = o.outbox;
@@ -40,7 +43,7 @@ export class Presenter implements RunListener {
   /** The run was accepted: it is queued or running. */
   accepted(view: RunView): void {
     this.#view = view;
-    if (this.#isPrivate || this.#request.channel === null) return;
+    if (this.#over || this.#isPrivate || this.#request.channel === null) return;
     this.#first ??= setTimeout(() => this.#showState(), FIRST_MESSAGE_MS);
   }
 
@@ -102,6 +105,21 @@ export class Presenter implements RunListener {
     this.#outbox.flush();
   }
 
+  /** Nothing of this run can be made durable, so neither can a message be owed: it goes out now or not at all. */
+  unrecorded(view: RunView, error: SallyportError): void {
+    this.#stop();
+    this.#view = view;
+    const { channel, thread, id: request } = this.#request;
+    const document = say(error.message);
+    if (this.#isPrivate || channel === null) {
+      this.#peers.send("gateway", { type: "slack.respond", request, document });
+      return;
+    }
+    const message = { nonce: `${request}:unrecorded`, channel: channel.id, document };
+    if (this.#shown !== undefined) this.#outbox.update({ ...message, ts: this.#ts ?? this.#shown }, []);
+    else void this.#outbox.post({ ...message, thread, request }, []);
+  }
+
   get #isPrivate(): boolean {
     return this.#view?.manifest.reply === "private";
   }
@@ -157,6 +175,7 @@ export class Presenter implements RunListener {
   }
 
   #stop(): void {
+    this.#over = true;
     clearTimeout(this.#first);
     clearTimeout(this.#refresh);
     this.#first = undefined;

@@ -1,7 +1,13 @@
-import { asSallyportError, type SallyportError } from "../core/errors.ts";
-import type { Store } from "../store/store.ts";
-import type { Access } from "./access.ts";
-import { recall } from "./callers.ts";
+import { type Args, parseArgs, tokenize } from "../core/args.ts";
+import { asSallyportError, SallyportError } from "../core/errors.ts";
+import { getRun, type RunRow } from "../store/runs.ts";
+import type { Reader, Store } from "../store/store.ts";
+import { getUser } from "../store/users.ts";
+import type { MessageOf } from "../wire/messages.ts";
+import type { Access, ActiveOp } from "./access.ts";
+import { type Caller, recall } from "./callers.ts";
+import { findOp } from "./find-op.ts";
+import { checkArgsSize, refuseUngrantable } from "./run-order.ts";
 import type { Live, RunRequest } from "./run-types.ts";
 
 /** Every refusal is an entry: the gate wrote its own, and a log that can't be written can't hold this one either. */
@@ -21,6 +27,55 @@ export async function logRefusal(
       data: { surface: caller.source, channel: caller.channel?.id ?? null, code },
     });
   });
+}
+
+/** The Op, the typed inputs and the policies that allow it; or throws what the person has to hear. */
+export async function admit(
+  access: Access,
+  reader: Reader,
+  o: RunRequest,
+): Promise<{ op: ActiveOp; args: Args; policies: string[] }> {
+  const { caller } = o;
+  const op = await findOp(access, reader, caller, o.op);
+  const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
+  // Whoever may not even see the Op hears that, and not what its inputs are.
+  if (!access.may(caller, "list", resource)) await access.demand(caller, "run", resource);
+  const tokens = typeof o.args === "string" ? tokenize(o.args, { slack: true }) : o.args;
+  const args = parseArgs(op.manifest, tokens);
+  const policies = await access.demand(caller, "run", resource, { args, confirmation: "none" });
+  checkArgsSize(op.manifest, args);
+  refuseUngrantable(op.manifest);
+  return { op, args, policies };
+}
+
+/** The run that this person may end; or throws what the person has to hear. */
+export async function admitCancel(
+  access: Access,
+  reader: Reader,
+  { caller, id, live }: { caller: Caller; id: string; live: Live | undefined },
+): Promise<{ row: RunRow; op: ActiveOp }> {
+  const row = await getRun(reader, id);
+  if (row === undefined) throw new SallyportError("not_found", `Run ${id}.`);
+  const op = live?.op ?? (await access.activeOp(reader, row.namespace, row.op));
+  if (op === undefined) throw new SallyportError("not_found", `Run ${id} belongs to an Op that is gone.`);
+  const requester = live?.view.requester ?? (await getUser(reader, row.requester))?.name ?? "";
+  const resource = { kind: "run", id, requester, op: op.row, namespace: op.namespace } as const;
+  await access.demand(caller, "cancel", resource);
+  return { row, op };
+}
+
+/** Why no run may start. That the runner is away is no reason: its successor takes what waits. */
+export function obstacleTo(
+  halted: string | undefined,
+  ready: MessageOf<"runner.ready"> | undefined,
+): SallyportError | undefined {
+  if (halted !== undefined) return new SallyportError("runs_halted", halted);
+  if (ready?.ok !== false) return undefined;
+  const check = ready.checks.find((c) => !c.ok);
+  return new SallyportError(
+    "sandbox_unavailable",
+    check === undefined ? "" : `${check.name}: ${check.detail}`,
+  );
 }
 
 /** What was allowed when it was asked for must still be allowed when it starts (P6): a role may be gone by then. */

@@ -1,6 +1,6 @@
 import type { Args } from "../core/args.ts";
 import { canonicalJson } from "../core/canonical.ts";
-import { SallyportError } from "../core/errors.ts";
+import { asSallyportError, SallyportError } from "../core/errors.ts";
 import type { RunState } from "../core/run.ts";
 import { createRun, moveRun, type RunRow } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
@@ -138,7 +138,10 @@ function usageOf({ cpuMs, peakMemoryBytes, outputBytes, truncated, denied }: Fin
   return canonicalJson({ cpuMs, peakMemoryBytes, outputBytes, truncated, denied });
 }
 
-/** A full disk must not swallow an outcome: the run stays live until its end can be recorded. */
+/**
+ * A full disk must not swallow an outcome: the run stays live until its end can be recorded. Throws what no waiting mends, such
+ * as a damaged database.
+ */
 export async function recordEndSurely(
   store: Store,
   live: Live,
@@ -169,4 +172,48 @@ export async function recordEndSurely(
       else output = undefined;
     }
   }
+}
+
+/** What whoever waits for the run hears instead of its outcome. */
+export function unrecorded(id: string, error: unknown): SallyportError {
+  const { code, detail } = asSallyportError(error);
+  const said = `The outcome of run ${id} could not be recorded; the next unlock records it as lost. ${detail}`;
+  return new SallyportError(code, said.trim(), { cause: error });
+}
+
+export function logCancelWanted(
+  tx: Tx,
+  { id, op, caller }: { id: string; op: ActiveOp; caller: Caller },
+): void {
+  tx.log({
+    type: "run.cancel_requested",
+    outcome: "success",
+    actor: caller.actor,
+    run: id,
+    op: op.row.name,
+    namespace: op.namespace.name,
+    data: { source: caller.source, channel: caller.channel?.id ?? null },
+  });
+}
+
+export function logDeniedCall(tx: Tx, live: Live, call: string): void {
+  tx.log({
+    type: "sandbox.denied",
+    outcome: "denied",
+    actor: live.caller.actor,
+    run: live.view.row.id,
+    op: live.op.row.name,
+    namespace: live.op.namespace.name,
+    data: { call },
+  });
+}
+
+export function logSelfTest(tx: Tx, { ok, checks, cgroup }: MessageOf<"runner.ready">): void {
+  const failed = checks.filter((check) => !check.ok).map((check) => check.name);
+  tx.log({
+    type: "sandbox.selftest",
+    outcome: ok ? "success" : "failure",
+    actor: { kind: "system" },
+    data: { checks: checks.length, failed: failed.join(","), cgroup },
+  });
 }

@@ -1,4 +1,5 @@
 import type { Args } from "../core/args.ts";
+import type { SallyportError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { RunRow } from "../store/runs.ts";
 import type { Tx } from "../store/tx.ts";
@@ -15,6 +16,8 @@ export type RunListener = {
   progress?(text: string, percent: number | null): void;
   recording?(tx: Tx, view: RunView, output: Shown): Promise<void>;
   ended?(view: RunView): void;
+  /** Instead of `ended`: the run is over, and its outcome could not be made durable. */
+  unrecorded?(view: RunView, error: SallyportError): void;
 };
 
 /** One run between its request and its recorded outcome. */

@@ -1,43 +1,52 @@
-import { parseArgs, tokenize } from "../core/args.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { isFinal, newRunId } from "../core/run.ts";
 import { getBundle } from "../store/ops.ts";
-import { getRun, liveRuns, type RunRow } from "../store/runs.ts";
+import type { RunRow } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
-import type { Tx } from "../store/tx.ts";
-import { getUser } from "../store/users.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import type { Caller } from "./callers.ts";
-import { findOp } from "./find-op.ts";
 import type { Peers } from "./peers.ts";
-import { logRefusal, refusedNow } from "./run-checks.ts";
-import { checkArgsSize, orderOf, refuseUngrantable } from "./run-order.ts";
+import { admit, admitCancel, logRefusal, obstacleTo, refusedNow } from "./run-checks.ts";
+import { orderOf } from "./run-order.ts";
 import { RunOutput } from "./run-output.ts";
 import {
   type Ending,
   endingOf,
   type Finished,
-  recordEnd,
+  logCancelWanted,
+  logDeniedCall,
+  logSelfTest,
   recordEndSurely,
   recordRequest,
   recordStart,
+  unrecorded,
 } from "./run-record.ts";
 import { RunSlots } from "./run-slots.ts";
 import type { Live, RunRequest, RunView } from "./run-types.ts";
+
+/** After a start that could not be recorded. */
+const RETRY_MS = 1000;
+const CANCELED_EARLY = "Canceled before it started.";
 
 /** From request to recorded outcome (DESIGN section 4). Every change of state is one transaction with its log entry. */
 export class Runs {
   readonly #store: Store;
   readonly #access: Access;
-  readonly #peers: Peers;
+  readonly #peers: Pick<Peers, "has" | "send">;
   readonly #failed: (error: unknown) => void;
   readonly #live = new Map<string, Live>();
   readonly #slots = new RunSlots();
   #ready: MessageOf<"runner.ready"> | undefined;
   #halted: string | undefined;
+  #retry: NodeJS.Timeout | undefined;
 
-  constructor(o: { store: Store; access: Access; peers: Peers; failed: (error: unknown) => void }) {
+  constructor(o: {
+    store: Store;
+    access: Access;
+    peers: Pick<Peers, "has" | "send">;
+    failed: (error: unknown) => void;
+  }) {
     this.#store = o.store;
     this.#access = o.access;
     this.#peers = o.peers;
@@ -52,9 +61,10 @@ export class Runs {
     return this.#slots.taken;
   }
 
-  /** Stops new runs, for a reason that `status` shows; live ones go on. */
+  /** Stops new runs, for a reason that `status` shows, and ends those that wait; what is running goes on. */
   halt(reason: string): void {
     this.#halted = reason;
+    void this.#startQueued().catch(this.#failed);
   }
 
   get halted(): string | undefined {
@@ -73,16 +83,9 @@ export class Runs {
 
   async #request(o: RunRequest): Promise<RunView> {
     const { caller } = o;
-    const op = await findOp(this.#access, this.#store.read, caller, o.op);
-    const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
-    // Whoever may not even see the Op hears that, and not what its inputs are.
-    if (!this.#access.may(caller, "list", resource)) await this.#access.demand(caller, "run", resource);
-    const tokens = typeof o.args === "string" ? tokenize(o.args, { slack: true }) : o.args;
-    const args = parseArgs(op.manifest, tokens);
-    const policies = await this.#access.demand(caller, "run", resource, { args, confirmation: "none" });
-    checkArgsSize(op.manifest, args);
-    refuseUngrantable(op.manifest);
-    this.#refuseUnrunnable();
+    const { op, args, policies } = await admit(this.#access, this.#store.read, o);
+    const obstacle = this.#obstacle();
+    if (obstacle !== undefined) throw obstacle;
     const id = newRunId();
     const started = this.#takeSlot(op);
     let row: RunRow;
@@ -93,7 +96,9 @@ export class Runs {
         return started ? await recordStart(tx, id) : queued;
       });
     } catch (error) {
+      // Another run may have found the slot taken.
       if (started) this.#slots.release(op.row.name);
+      if (started) this.#startSoon();
       throw error;
     }
     const view = { row, manifest: op.manifest, requester: caller.principal.name };
@@ -117,35 +122,18 @@ export class Runs {
 
   /** Ends a run that is queued or running. The outcome is recorded when the runner reports that nothing of it is left. */
   async cancel(caller: Caller, id: string): Promise<void> {
-    const row = await getRun(this.#store.read, id);
-    if (row === undefined) throw new SallyportError("not_found", `Run ${id}.`);
     const live = this.#live.get(id);
-    const op = live?.op ?? (await this.#access.activeOp(this.#store.read, row.namespace, row.op));
-    if (op === undefined) throw new SallyportError("not_found", `Run ${id} belongs to an Op that is gone.`);
-    const requester = live?.view.requester ?? (await getUser(this.#store.read, row.requester))?.name ?? "";
-    await this.#access.demand(caller, "cancel", {
-      kind: "run",
-      id,
-      requester,
-      op: op.row,
-      namespace: op.namespace,
-    });
+    const { row, op } = await admitCancel(this.#access, this.#store.read, { caller, id, live });
     if (isFinal(row.state) || live === undefined)
       throw new SallyportError("conflict", `Run ${id} has ended: ${row.state}.`);
-    await this.#store.mutate((tx) => {
-      tx.log({
-        type: "run.cancel_requested",
-        outcome: "success",
-        actor: caller.actor,
-        run: id,
-        op: op.row.name,
-        namespace: op.namespace.name,
-        data: { source: caller.source, channel: caller.channel?.id ?? null },
-      });
-    });
+    await this.#store.mutate((tx) => logCancelWanted(tx, { id, op, caller }));
     live.cancelWanted = true;
-    if (live.started) this.#peers.send("runner", { type: "run.cancel", run: id, reason: "canceled" });
-    else await this.#end(live, { state: "canceled", reason: "Canceled before it started." });
+    if (live.started) {
+      this.#peers.send("runner", { type: "run.cancel", run: id, reason: "canceled" });
+      return;
+    }
+    const problem = await this.#end(live, { state: "canceled", reason: CANCELED_EARLY });
+    if (problem !== undefined) throw problem;
   }
 
   /** Messages of the runner. */
@@ -157,30 +145,16 @@ export class Runs {
     if (message.type === "run.output") this.#output(live, message.stream, parts[0]!);
     else if (message.type === "run.progress") live.listener.progress?.(message.text, message.percent);
     else if (message.type === "run.denied") this.#denied(live, message.call);
-    else if (message.type === "run.finished")
-      void this.#end(live, endingOf(message), message).catch(this.#failed);
+    else if (message.type === "run.finished") void this.#end(live, endingOf(message), message);
   }
 
   /** The runner's process is gone and with it every process of its runs. */
   async runnerLost(): Promise<void> {
     this.#ready = undefined;
-    for (const live of [...this.#live.values()]) {
-      if (live.started)
-        await this.#end(live, {
-          state: "lost",
-          reason: "The runner's process ended; nothing of the run is left.",
-        });
-    }
-  }
-
-  /** After a crash: what was live then is dead now (the runner ends with the keeper), and is recorded as `lost`. */
-  async recover(tell: (tx: Tx, row: RunRow) => Promise<void>): Promise<void> {
-    const reason = "sallyport ended while the run was under way; nothing of it is left.";
-    for (const row of await liveRuns(this.#store.read)) {
-      await this.#store.mutate(async (tx) => {
-        await tell(tx, await recordEnd(tx, { row, ending: { state: "lost", reason } }));
-      });
-    }
+    const reason = "The runner's process ended; nothing of the run is left.";
+    // All at once: a run that waits for the one before it to be recorded could be handed to the next runner meanwhile.
+    const started = [...this.#live.values()].filter((live) => live.started);
+    await Promise.all(started.map((live) => this.#end(live, { state: "lost", reason })));
   }
 
   /** Kills every run and waits until the runner says so, at most `ms`. */
@@ -191,28 +165,21 @@ export class Runs {
     for (const [id, live] of [...this.#live]) {
       live.cancelWanted = true;
       if (live.started) this.#peers.send("runner", { type: "run.cancel", run: id, reason: "lock" });
-      else void this.#end(live, { state: "canceled", reason }).catch(this.#failed);
+      else void this.#end(live, { state: "canceled", reason });
     }
     const pause = () => new Promise((resolve) => setTimeout(resolve, 10));
     while (this.#live.size > 0 && Date.now() < until) await pause();
-    for (const live of [...this.#live.values()])
-      void this.#end(live, { state: "lost", reason }).catch(this.#failed);
+    for (const live of [...this.#live.values()]) void this.#end(live, { state: "lost", reason });
     while (this.#live.size > 0 && Date.now() < until + ms) await pause();
   }
 
-  #refuseUnrunnable(): void {
-    if (this.#halted !== undefined) throw new SallyportError("runs_halted", this.#halted);
-    if (this.#ready?.ok === false) {
-      const check = this.#ready.checks.find((c) => !c.ok);
-      throw new SallyportError(
-        "sandbox_unavailable",
-        check === undefined ? "" : `${check.name}: ${check.detail}`,
-      );
-    }
+  #obstacle(): SallyportError | undefined {
+    return obstacleTo(this.#halted, this.#ready);
   }
 
   #takeSlot(op: ActiveOp): boolean {
     return (
+      this.#halted === undefined &&
       this.#ready?.ok === true &&
       this.#peers.has("runner") &&
       this.#slots.take(op.row.name, op.manifest.concurrency)
@@ -221,40 +188,57 @@ export class Runs {
 
   #runnerReady(message: MessageOf<"runner.ready">): void {
     this.#ready = message;
-    this.#store
-      .mutate((tx) => {
-        const failed = message.checks.filter((check) => !check.ok).map((check) => check.name);
-        tx.log({
-          type: "sandbox.selftest",
-          outcome: message.ok ? "success" : "failure",
-          actor: { kind: "system" },
-          data: { checks: message.checks.length, failed: failed.join(","), cgroup: message.cgroup },
-        });
-      })
+    // What waits is looked at also when this entry can't be written: each start has one of its own.
+    void this.#store
+      .mutate((tx) => logSelfTest(tx, message))
+      .catch(this.#failed)
       .then(() => this.#startQueued())
       .catch(this.#failed);
   }
 
+  /** Starts what waits and has a slot now; where no run may start, what waits ends with the reason. */
   async #startQueued(): Promise<void> {
-    for (const live of [...this.#live.values()]) {
+    const queued = [...this.#live.values()].filter((live) => !live.started && !live.ending);
+    const obstacle = this.#obstacle();
+    if (obstacle !== undefined) {
+      const ending = { state: "canceled", reason: obstacle.message } as const;
+      await Promise.all(queued.map((live) => this.#end(live, ending)));
+      return;
+    }
+    for (const live of queued) {
       if (live.started || live.ending || !this.#takeSlot(live.op)) continue;
       live.started = true;
       try {
-        const refused = await refusedNow(this.#access, this.#store, live);
-        if (refused !== null) {
-          await this.#end(live, { state: "canceled", reason: refused });
-          continue;
-        }
-        live.view.row = await this.#store.mutate((tx) => recordStart(tx, live.view.row.id));
-        await this.#order(live);
+        await this.#start(live);
       } catch (error) {
         if (!live.ending) {
           live.started = false;
           this.#slots.release(live.op.row.name);
         }
         this.#failed(error);
+        this.#startSoon();
       }
     }
+  }
+
+  #startSoon(): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      void this.#startQueued().catch(this.#failed);
+    }, RETRY_MS);
+    this.#retry.unref();
+  }
+
+  /** Holds its slot. What it throws leaves the run queued. */
+  async #start(live: Live): Promise<void> {
+    const refused = live.cancelWanted ? CANCELED_EARLY : await refusedNow(this.#access, this.#store, live);
+    if (live.ending) return;
+    if (refused !== null) {
+      await this.#end(live, { state: "canceled", reason: refused });
+      return;
+    }
+    live.view.row = await this.#store.mutate((tx) => recordStart(tx, live.view.row.id));
+    await this.#order(live);
   }
 
   /** The run is recorded as running: whatever goes wrong from here on is its outcome. */
@@ -262,10 +246,17 @@ export class Runs {
     const { view, op, args } = live;
     try {
       const bundle = await getBundle(this.#store.read, op.version.digest);
-      if (live.cancelWanted)
-        return await this.#end(live, { state: "canceled", reason: "Canceled before it started." });
+      // Its end may be recorded by now, as the runner is gone or all is being stopped: after that it must not run (P14).
+      if (live.ending) return;
+      const refused = live.cancelWanted ? CANCELED_EARLY : this.#obstacle()?.message;
+      if (refused !== undefined) {
+        await this.#end(live, { state: "canceled", reason: refused });
+        return;
+      }
       const order = orderOf(view.row.id, op.manifest, op.version.digest, args);
-      if (this.#peers.send("runner", order, [bundle])) live.listener.started?.(view);
+      // A runner that has joined since and was not tested yet gets nothing (P11).
+      const sent = this.#ready !== undefined && this.#peers.send("runner", order, [bundle]);
+      if (sent) live.listener.started?.(view);
       else
         await this.#end(live, {
           state: "lost",
@@ -289,28 +280,32 @@ export class Runs {
   #denied(live: Live, call: string): void {
     if (live.denied.has(call)) return;
     live.denied.add(call);
-    this.#store
-      .mutate((tx) => {
-        tx.log({
-          type: "sandbox.denied",
-          outcome: "denied",
-          actor: live.caller.actor,
-          run: live.view.row.id,
-          op: live.op.row.name,
-          namespace: live.op.namespace.name,
-          data: { call },
-        });
-      })
-      .catch(this.#failed);
+    this.#store.mutate((tx) => logDeniedCall(tx, live, call)).catch(this.#failed);
   }
 
-  async #end(live: Live, ending: Ending, result?: Finished): Promise<void> {
-    if (live.ending) return;
+  /**
+   * The first end counts. It never throws, so that one run's end can't keep another's from being recorded: whoever waits hears
+   * through the listener, also that the outcome could not be recorded, which is returned too.
+   */
+  async #end(live: Live, ending: Ending, result?: Finished): Promise<SallyportError | undefined> {
+    if (live.ending) return undefined;
     live.ending = true;
-    live.view.row = await recordEndSurely(this.#store, live, ending, this.#failed, result);
-    this.#live.delete(live.view.row.id);
+    const { id } = live.view.row;
+    let problem: SallyportError | undefined;
+    try {
+      live.view.row = await recordEndSurely(this.#store, live, ending, this.#failed, result);
+    } catch (error) {
+      problem = unrecorded(id, error);
+    }
+    this.#live.delete(id);
     if (live.started) this.#slots.release(live.op.row.name);
-    live.listener.ended?.(live.view);
+    try {
+      if (problem === undefined) live.listener.ended?.(live.view);
+      else live.listener.unrecorded?.(live.view, problem);
+    } catch (error) {
+      this.#failed(error);
+    }
     await this.#startQueued();
+    return problem;
   }
 }

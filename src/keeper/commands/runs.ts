@@ -7,10 +7,9 @@ import { type CommandContext, type Handlers, WithBytes } from "./command.ts";
 
 export const runs: Handlers = {
   run: async ({ session, caller, params, output, onGone }) => {
-    let ended: (view: RunView) => void = () => undefined;
-    const end = new Promise<RunView>((resolve) => {
-      ended = resolve;
-    });
+    const end = Promise.withResolvers<RunView>();
+    // It may fail before `request` has returned and somebody waits for it.
+    end.promise.catch(() => undefined);
     let running: string | undefined;
     let isGone = false;
     const cancel = () => {
@@ -22,11 +21,11 @@ export const runs: Handlers = {
       caller,
       op: params.op,
       args: params.tokens,
-      listener: { output, ended: (last) => ended(last) },
+      listener: { output, ended: end.resolve, unrecorded: (_, error) => end.reject(error) },
     });
     running = view.row.id;
     if (isGone) cancel();
-    return describe(session, (await end).row);
+    return describe(session, (await end.promise).row);
   },
   "run.cancel": async ({ session, caller, params }) => {
     await session.runs.cancel(caller, params.run);

@@ -1,0 +1,187 @@
+import t from "tap";
+import { SallyportError } from "../../src/core/errors.ts";
+import { codeOf } from "../store/scratch.ts";
+import { Rig, watch } from "./runs-rig.ts";
+
+const damaged = () => new SallyportError("database_damaged", "A page is bad.");
+
+t.test("an outcome that can't be recorded: the slot is free, whoever waits hears it", async (t) => {
+  const rig = await Rig.make(t);
+  rig.join();
+  await rig.until(() => rig.runs.selfTest !== undefined);
+  const listener = watch();
+  const { row } = await rig.request(listener);
+  t.same(rig.orders(), [row.id]);
+  rig.beforeMutation = () => {
+    throw damaged();
+  };
+  rig.finish(row.id);
+  t.match(await listener.problem, `outcome of run ${row.id} could not be recorded`);
+  t.equal(rig.runs.running, 0, "its slot is free");
+  rig.beforeMutation = () => undefined;
+  t.match(await rig.state(row.id), { state: "running" }, "the next unlock records it as lost");
+  const next = watch();
+  const second = await rig.request(next);
+  t.same(rig.orders(), [row.id, second.row.id], "another one runs");
+  rig.finish(second.row.id);
+  t.match((await next.over).row, { state: "succeeded" });
+});
+
+t.test("a listener that throws while the outcome is recorded strands nothing either", async (t) => {
+  const rig = await Rig.make(t);
+  rig.join();
+  const throwing = watch({
+    recording: async () => {
+      throw new Error("no such document");
+    },
+  });
+  const { row } = await rig.request(throwing);
+  rig.finish(row.id);
+  t.match(await throwing.problem, "could not be recorded");
+  t.equal(rig.runs.running, 0);
+});
+
+t.test(
+  "the runner dies with several runs: one that can't be recorded does not keep the others",
+  async (t) => {
+    const rig = await Rig.make(t, 16);
+    rig.join();
+    const listeners = [watch(), watch({ recording: () => Promise.reject(damaged()) }), watch()];
+    const ids: string[] = [];
+    for (const listener of listeners) ids.push((await rig.request(listener)).row.id);
+    await rig.leave();
+    t.match(await rig.state(ids[0]!), { state: "lost" });
+    t.match(await rig.state(ids[1]!), { state: "running" });
+    t.match(await rig.state(ids[2]!), { state: "lost" });
+    t.equal(rig.runs.running, 0);
+  },
+);
+
+t.test("a halt ends what is queued, with the reason, and nothing starts after it", async (t) => {
+  const rig = await Rig.make(t);
+  rig.join();
+  const first = watch();
+  const second = watch();
+  const running = await rig.request(first);
+  const queued = await rig.request(second);
+  t.equal(queued.row.state, "queued");
+  rig.runs.halt("The notary holds another history.");
+  t.match((await second.over).row, { state: "canceled", reason: /notary holds another history/ });
+  rig.finish(running.row.id);
+  t.match((await first.over).row, { state: "succeeded" }, "what is running goes on");
+  t.same(rig.orders(), [running.row.id]);
+});
+
+t.test("a self-test that fails ends what is queued", async (t) => {
+  const rig = await Rig.make(t);
+  const listener = watch();
+  const { row } = await rig.request(listener);
+  t.equal(row.state, "queued", "no runner is there");
+  rig.join(false);
+  t.match((await listener.over).row, { state: "canceled", reason: /mounts: it got out/ });
+  t.same(rig.orders(), []);
+});
+
+t.test("a start that could not be recorded is tried again by itself", async (t) => {
+  const rig = await Rig.make(t);
+  const listener = watch();
+  const { row } = await rig.request(listener);
+  rig.beforeMutation = () => {
+    throw new SallyportError("log_unwritable", "The disk is full.");
+  };
+  rig.join();
+  // The self-test's own entry, then the start.
+  await rig.until(() => rig.failures.length >= 2);
+  t.equal(rig.runs.running, 0);
+  t.match(await rig.state(row.id), { state: "queued" });
+  rig.beforeMutation = () => undefined;
+  await rig.until(() => rig.orders().length === 1);
+  rig.finish(row.id);
+  t.match((await listener.over).row, { state: "succeeded" });
+});
+
+t.test("a request that could not be recorded gives way to what waits", async (t) => {
+  const rig = await Rig.make(t);
+  const queued = await rig.request();
+  rig.beforeMutation = () => {
+    throw new SallyportError("log_unwritable", "The disk is full.");
+  };
+  rig.join();
+  await rig.until(() => rig.failures.length >= 2);
+  rig.beforeMutation = () => undefined;
+  // It holds the slot until what waits has tried again and found it taken.
+  const tried = Promise.withResolvers<void>();
+  const refused = rig.request({}, async () => {
+    rig.onSlotWanted = tried.resolve;
+    await tried.promise;
+    throw damaged();
+  });
+  t.equal(await codeOf(refused), "database_damaged");
+  await rig.until(() => rig.orders().includes(queued.row.id));
+});
+
+t.test("a run whose end is recorded while its bundle is read is not sent", async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const rig = await Rig.make(t);
+  rig.join();
+  rig.bundleGate = gate.promise;
+  const listener = watch();
+  const asked = rig.request(listener);
+  await rig.until(() => rig.bundleReads === 1);
+  // The runner dies and its successor joins before the bundle is there.
+  await rig.leave();
+  t.match((await listener.over).row, { state: "lost" });
+  rig.join();
+  gate.resolve();
+  await asked;
+  t.same(rig.orders(), [], "an outcome is followed by no execution");
+});
+
+t.test("the same while the disk is full, so that no end can be recorded yet", async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const rig = await Rig.make(t, 2);
+  rig.join();
+  const { row } = await rig.request();
+  rig.bundleGate = gate.promise;
+  const asked = rig.request();
+  await rig.until(() => rig.bundleReads === 2);
+  rig.beforeMutation = () => {
+    throw new SallyportError("log_unwritable", "The disk is full.");
+  };
+  const left = rig.leave();
+  rig.join();
+  gate.resolve();
+  const { row: second } = await asked;
+  t.same(rig.orders(), [row.id]);
+  rig.beforeMutation = () => undefined;
+  await left;
+  for (const { id } of [row, second]) t.match(await rig.state(id), { state: "lost" });
+});
+
+t.test("a halt while the bundle is read: it is canceled and not sent", async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const rig = await Rig.make(t);
+  rig.join();
+  rig.bundleGate = gate.promise;
+  const listener = watch();
+  const asked = rig.request(listener);
+  await rig.until(() => rig.bundleReads === 1);
+  rig.runs.halt("The notary refused.");
+  gate.resolve();
+  t.match((await listener.over).row, { state: "canceled", reason: /notary refused/ });
+  await asked;
+  t.same(rig.orders(), []);
+});
+
+t.test("a runner that was not tested yet gets no order", async (t) => {
+  const rig = await Rig.make(t);
+  rig.join();
+  const listener = watch();
+  // Gone and back while the start is being recorded: `runnerLost` does not know the run yet.
+  await rig.request(listener, async () => {
+    await rig.leave();
+    rig.connected = true;
+  });
+  t.same(rig.orders(), []);
+  t.match((await listener.over).row, { state: "lost" });
+});
