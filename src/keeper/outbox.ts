@@ -66,7 +66,7 @@ export class Outbox {
   async #hurry(): Promise<void> {
     await this.#store.mutate(async (tx) => {
       tx.unlogged("outbox");
-      await giveUpOld(tx);
+      await giveUpOld(tx, tx.now - KEEP_MS);
       await hurry(tx);
     });
   }
@@ -222,8 +222,9 @@ async function giveUp(tx: Tx, post: Post, error: string): Promise<void> {
   });
 }
 
-/** What nobody waits for any more. */
-export async function giveUpOld(tx: Tx): Promise<void> {
-  for (const post of await overdue(tx, tx.now - KEEP_MS))
-    await giveUp(tx, post, post.error ?? "not_connected");
+/** A page of what nobody waits for any more. Returns how many: until it is none, there may be more. */
+export async function giveUpOld(tx: Tx, before: number): Promise<number> {
+  const posts = await overdue(tx, before);
+  for (const post of posts) await giveUp(tx, post, post.error ?? "not_connected");
+  return posts.length;
 }

@@ -1,5 +1,6 @@
 import { SallyportError } from "../core/errors.ts";
 import type { SlackIdentity } from "../core/identity.ts";
+import { PRUNE_ROWS } from "./prune.ts";
 import type { Reader, Tx } from "./tx.ts";
 
 /** Wrong guesses that a pending code survives. */
@@ -79,7 +80,8 @@ export async function countWrongLink(tx: Tx): Promise<number> {
   return row?.n ?? 0;
 }
 
-/** Removes what expired before a time. */
+/** Removes a page of what expired before a time. Returns how many: until it is none, there may be more. */
 export function pruneLinks(tx: Tx, before: number): Promise<number> {
-  return tx.runUnlogged("DELETE FROM links WHERE expires < ?", [before]);
+  const sql = `DELETE FROM links WHERE id IN (SELECT id FROM links WHERE expires < ? LIMIT ${PRUNE_ROWS})`;
+  return tx.runUnlogged(sql, [before]);
 }

@@ -1,5 +1,6 @@
 import { SallyportError } from "../core/errors.ts";
 import { pageLimit } from "./ids.ts";
+import { deletePage, PRUNE_ROWS } from "./prune.ts";
 import type { Reader, Tx } from "./tx.ts";
 
 /** Something owed to Slack. It is written with the change that it tells of, so that a crash can't lose it. */
@@ -128,14 +129,16 @@ export function hurry(tx: Tx): Promise<number> {
 
 /** What has been owed since before a time, oldest first. */
 export async function overdue(reader: Reader, before: number): Promise<Post[]> {
-  const sql = `SELECT ${COLUMNS} FROM outbox WHERE state = 'owed' AND created < ? ORDER BY id LIMIT 1000`;
+  const sql = `SELECT ${COLUMNS} FROM outbox WHERE state = 'owed' AND created < ? ORDER BY id LIMIT ${PRUNE_ROWS}`;
   return withParts(reader, await reader.all(sql, [before]));
 }
 
-/** Forgets what ended before a time. */
-export function pruneOutbox(tx: Tx, before: number): Promise<number> {
-  const sql = "DELETE FROM outbox WHERE state IN ('sent', 'failed') AND changed < ?";
-  return tx.runUnlogged(sql, [before]);
+/** Forgets a page of what ended before a time, oldest first. Returns how many: until it is none, there may be more. */
+export async function pruneOutbox(tx: Tx, before: number): Promise<number> {
+  const sql = `SELECT id, length(doc) +
+      coalesce((SELECT sum(length(bytes)) FROM outbox_parts WHERE post = outbox.id), 0) AS size
+    FROM outbox WHERE state IN ('sent', 'failed') AND changed < ? ORDER BY changed LIMIT ${PRUNE_ROWS}`;
+  return deletePage(tx, "outbox", await tx.all(sql, [before]));
 }
 
 async function move(

@@ -1,5 +1,7 @@
 import { SallyportError } from "../core/errors.ts";
+import { newRunId } from "../core/run.ts";
 import { pageLimit } from "./ids.ts";
+import { deletePage, PRUNE_ROWS } from "./prune.ts";
 import type { Reader, Tx } from "./tx.ts";
 
 export interface OutputChunk {
@@ -96,9 +98,14 @@ export async function tailOutput(reader: Reader, run: string, bytes: number): Pr
   return all.subarray(Math.max(0, all.length - bytes));
 }
 
-/** Forgets the output of runs that ended before a time; their rows and log entries stay. Returns how many chunks. */
-export function pruneOutput(tx: Tx, before: number): Promise<number> {
-  const sql =
-    "DELETE FROM run_output WHERE run IN (SELECT id FROM runs WHERE ended IS NOT NULL AND ended < ?)";
-  return tx.runUnlogged(sql, [before]);
+/**
+ * Forgets a page of the output of runs that ended before a time, oldest first; their rows and log entries stay. Returns how
+ * many chunks: until it is none, there may be more.
+ */
+export async function pruneOutput(tx: Tx, before: number): Promise<number> {
+  // A run's id begins with the time of its request, so that newer output need not be looked at to know that it stays.
+  const sql = `SELECT o.rowid AS id, length(o.bytes) AS size FROM run_output o CROSS JOIN runs ON runs.id = o.run
+    WHERE o.run < ? AND runs.ended < ? ORDER BY o.run, o.seq LIMIT ${PRUNE_ROWS}`;
+  const bound = newRunId(Math.max(0, before), new Uint8Array(6));
+  return deletePage(tx, "run_output", await tx.all(sql, [bound, before]));
 }
