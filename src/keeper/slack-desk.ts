@@ -4,6 +4,7 @@ import { owe } from "../store/outbox.ts";
 import {
   acceptReceipt,
   findReceipt,
+  findRepeated,
   finishReceipt,
   openReceipts,
   pruneReceipts,
@@ -142,17 +143,18 @@ export class SlackDesk {
     this.#pending.set(request.id, pending);
     let taken: "fresh" | "seen" | "refused";
     try {
-      taken = await this.#store.mutate((tx) => this.#receipt(tx, request));
+      taken = await this.#store.mutate((tx) => this.#receipt(tx, pending));
     } catch (error) {
+      const { dedupe } = pending.request;
       this.#pending.delete(request.id);
-      if ((await findReceipt(this.#store.read, request.dedupe).catch(() => undefined)) === undefined) {
-        this.#inHand.delete(request.dedupe);
+      if ((await findReceipt(this.#store.read, dedupe).catch(() => undefined)) === undefined) {
+        this.#inHand.delete(dedupe);
       }
       this.#failed(error);
       return this.#refuse(request, asSallyportError(error).message);
     }
     if (taken !== "fresh") this.#pending.delete(request.id);
-    if (taken === "seen" && this.#isBeingWithdrawn(request.dedupe)) {
+    if (taken === "seen" && this.#isBeingWithdrawn(pending.request.dedupe)) {
       // The first delivery's acceptance is being taken back with its gateway: this one takes its place.
       await new Promise((resolve) => setTimeout(resolve, WITHDRAWAL_MS));
       return this.#accept(request);
@@ -178,14 +180,18 @@ export class SlackDesk {
     return false;
   }
 
-  async #receipt(tx: Tx, request: Request): Promise<"fresh" | "seen" | "refused"> {
-    const seen = await findReceipt(tx, request.dedupe);
+  async #receipt(tx: Tx, pending: Pending): Promise<"fresh" | "seen" | "refused"> {
+    const seen = await findRepeated(tx, { key: pending.request.dedupe, trigger: pending.request.trigger });
+    // In whichever envelope it came first, that one's receipt is the command's.
+    if (seen !== undefined) pending.request = { ...pending.request, dedupe: seen.key };
+    const { request } = pending;
     if (seen !== undefined && (seen.state !== "accepted" || this.#inHand.has(request.dedupe))) {
       tx.unlogged("a redelivery changes nothing");
       return seen.state === "refused" ? "refused" : "seen";
     }
     await acceptReceipt(tx, {
       key: request.dedupe,
+      trigger: request.trigger,
       requestId: request.id,
       kind: request.surface,
       body: Buffer.from(request.identity.user, "latin1"),

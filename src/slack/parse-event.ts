@@ -110,6 +110,7 @@ function mention(
   return {
     request: {
       dedupe,
+      trigger: null,
       surface: "mention",
       identity: identityOf(home, teams.find((t) => t != null) ?? outerTeam, e.user),
       channel: { id: e.channel, kind: e.channel_type === "im" ? "im" : channelKind(e.channel, "") },
@@ -144,6 +145,7 @@ function homeOpened(
   return {
     request: {
       dedupe,
+      trigger: null,
       surface: "home",
       identity: identityOf(home, e.user_team ?? e.team ?? outerTeam, e.user),
       channel: null,

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Envelope } from "./frame.ts";
 import { identityOf, isOurs, slackId } from "./identity.ts";
-import { channelKind, MAX_TEXT } from "./parse-slash.ts";
+import { channelKind, MAX_TEXT, triggerOf } from "./parse-slash.ts";
 import { foreign, malformed, refused, shown } from "./refuse.ts";
 import type { Home, Identity, Parsed, ReplyPath } from "./types.ts";
 
@@ -16,6 +16,7 @@ const Base = z.object({
   user: z.object({ id: slackId, team_id: slackId.nullish() }),
   team: z.object({ id: slackId }).nullish(),
   enterprise: z.object({ id: slackId }).nullish(),
+  trigger_id: z.string().max(150).nullish(),
 });
 
 const BlockActions = z.object({
@@ -56,7 +57,7 @@ const ViewSubmission = z.object({
 export function parseInteractive(envelope: Envelope, home: Home): Parsed {
   const base = Base.safeParse(envelope.payload);
   if (!base.success) return malformed("interactive", base.error);
-  const { type, user, team, enterprise } = base.data;
+  const { type, user, team, enterprise, trigger_id } = base.data;
   const known = HANDLERS.get(type);
   if (known === undefined) {
     return refused("unknown_interaction", "unknown_envelope", `Interaction ${shown(type)} by ${user.id}.`);
@@ -67,12 +68,19 @@ export function parseInteractive(envelope: Envelope, home: Home): Parsed {
     home,
     identity: whose ? identityOf(home, user.team_id, user.id) : null,
     id: user.id,
+    trigger: triggerOf(trigger_id),
     team: [user.team_id, team?.id].find((id) => id != null && id !== home.team) ?? user.team_id,
   };
   return known(envelope, who);
 }
 
-type Who = { home: Home; identity: Identity | null; id: string; team: string | null | undefined };
+type Who = {
+  home: Home;
+  identity: Identity | null;
+  id: string;
+  trigger: string | null;
+  team: string | null | undefined;
+};
 
 const HANDLERS = new Map<string, (envelope: Envelope, who: Who) => Parsed>([
   ["block_actions", blockActions],
@@ -90,6 +98,7 @@ function blockActions(envelope: Envelope, who: Who): Parsed {
   return {
     request: {
       dedupe: `envelope:${envelope.id}`,
+      trigger: who.trigger,
       surface: p.container.type === "view" ? "modal" : "button",
       identity: who.identity,
       channel:
@@ -137,6 +146,7 @@ function viewSubmission(envelope: Envelope, who: Who): Parsed {
   return {
     request: {
       dedupe: `envelope:${envelope.id}`,
+      trigger: who.trigger,
       surface: "modal",
       identity: who.identity,
       channel: null,

@@ -17,6 +17,7 @@ const FIELDS: readonly (readonly [name: string, isValid: (value: unknown) => boo
   ["command", upTo(100)],
   ["text", orNothing((value) => typeof value === "string")],
   ["thread_ts", orNothing(upTo(40))],
+  ["trigger_id", orNothing(upTo(150))],
   ["response_url", orNothing(upTo(500))],
 ];
 
@@ -37,6 +38,7 @@ type Slash = {
   command: string;
   text?: string | null;
   thread_ts?: string | null;
+  trigger_id?: string | null;
   response_url?: string | null;
 };
 
@@ -69,6 +71,7 @@ export function parseSlash(envelope: Envelope, home: Home): Parsed {
   return {
     request: {
       dedupe: `envelope:${envelope.id}`,
+      trigger: triggerOf(p.trigger_id),
       surface: "slash",
       identity: identityOf(home, p.team_id, p.user_id),
       channel: { id: p.channel_id, kind: channelKind(p.channel_id, nameOf(p.channel_name)) },
@@ -84,6 +87,11 @@ export function parseSlash(envelope: Envelope, home: Home): Parsed {
 
 function nameOf(name: unknown): string {
   return typeof name === "string" && name.length <= 200 ? name : "";
+}
+
+/** An empty one would make strangers' commands the same. */
+export function triggerOf(id: string | null | undefined): string | null {
+  return id == null || id === "" ? null : id;
 }
 
 /** Slack names private conversations by these fixed words; ids alone tell only direct messages for sure. */

@@ -137,6 +137,7 @@ export class Receiver {
       type: "slack.request",
       id,
       dedupe: request.dedupe,
+      trigger: request.trigger,
       surface: request.surface,
       identity: request.identity,
       channel: request.channel,

@@ -26,6 +26,8 @@ export type Home = {
 /** What a person did, as far as the envelope tells. */
 export type Request = {
   dedupe: string;
+  /** Slack's trigger_id: one for each thing done, whatever envelope brings it. Events have none. */
+  trigger: string | null;
   surface: Surface;
   identity: Identity;
   channel: { id: string; kind: ChannelKind } | null;

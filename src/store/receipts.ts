@@ -17,16 +17,25 @@ export interface Receipt {
 
 const COLUMNS = "key, request_id AS requestId, kind, state, outcome, created, finished";
 
-/** `fresh` is false when the key is known: then nothing is to be done but to answer as before. */
+/** `fresh` is false when the key or the trigger is known: then nothing is to be done but to answer as before. */
 export async function acceptReceipt(
   tx: Tx,
-  made: { key: string; requestId: string; kind: string; body?: Uint8Array },
+  made: { key: string; trigger: string | null; requestId: string; kind: string; body?: Uint8Array },
 ): Promise<{ fresh: boolean; receipt: Receipt }> {
-  const sql = `INSERT OR IGNORE INTO receipts (key, request_id, kind, state, body, created)
-    VALUES (?, ?, ?, 'accepted', ?, ?)`;
-  const params = [made.key, made.requestId, made.kind, made.body ?? null, tx.now];
+  const sql = `INSERT OR IGNORE INTO receipts (key, trigger_id, request_id, kind, state, body, created)
+    VALUES (?, ?, ?, ?, 'accepted', ?, ?)`;
+  const params = [made.key, made.trigger, made.requestId, made.kind, made.body ?? null, tx.now];
   const fresh = (await tx.runUnlogged(sql, params)) === 1;
-  return { fresh, receipt: (await findReceipt(tx, made.key)) as Receipt };
+  return { fresh, receipt: (await findRepeated(tx, made)) as Receipt };
+}
+
+/** The receipt of the same command, which may have come in another envelope: then its trigger is the same. */
+export function findRepeated(
+  reader: Reader,
+  { key, trigger }: { key: string; trigger: string | null },
+): Promise<Receipt | undefined> {
+  const sql = `SELECT ${COLUMNS} FROM receipts WHERE key = ? OR trigger_id = ? ORDER BY key = ? DESC LIMIT 1`;
+  return reader.get(sql, [key, trigger, key]);
 }
 
 /** Closes an open receipt; its body is no longer needed. False when it was closed before. */

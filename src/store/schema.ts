@@ -188,6 +188,7 @@ CREATE TABLE run_output (
 const SLACK = `
 CREATE TABLE receipts (
   key TEXT PRIMARY KEY CHECK (length(key) BETWEEN 1 AND 200),
+  trigger_id TEXT UNIQUE CHECK (length(trigger_id) BETWEEN 1 AND 200),
   request_id TEXT NOT NULL CHECK (length(request_id) <= 200),
   kind TEXT NOT NULL CHECK (length(kind) <= 64),
   state TEXT NOT NULL CHECK (state IN ('accepted', 'done', 'refused')),

@@ -59,11 +59,15 @@ const slackAlarm = z.strictObject({
   detail: z.string().max(500),
 });
 
-/** One thing a person did in Slack. `id` is the gateway's handle for receipts and replies; `dedupe` is the same for a redelivery. */
+/**
+ * One thing a person did in Slack. `id` is the gateway's handle for receipts and replies; `dedupe` is the same for a
+ * redelivery, `trigger` also when it comes in another envelope (null where Slack gives none).
+ */
 const slackRequest = z.strictObject({
   type: z.literal("slack.request"),
   id,
   dedupe: z.string().min(1).max(200),
+  trigger: z.string().min(1).max(200).nullable(),
   surface: z.enum(["slash", "button", "modal", "mention", "home"]),
   identity: SlackIdentity,
   channel: SlackChannel.nullable(),

@@ -67,6 +67,32 @@ t.test("the same envelope again runs nothing, also after a restart", async (t) =
   }
 });
 
+t.test("one trigger in several envelopes is one command", async (t) => {
+  await connected();
+  const once = hello();
+  await shown(once.tag);
+  const received = () => logged(appliance, "request.received").length;
+  const before = received();
+  const { payload, ...envelope } = once.sent.envelope as { payload: Record<string, unknown> };
+  const name = "tag-trigger-x";
+  const twin = { ...payload, text: `run demo/hello --name ${name}`, trigger_id: "77.88.twin" };
+  const copies: [string, object][] = [
+    ["00000000-0000-4000-8000-00000000aaaa", payload],
+    ["00000000-0000-4000-8000-00000000bbbb", twin],
+    ["00000000-0000-4000-8000-00000000cccc", twin],
+  ];
+  for (const [envelope_id, payload] of copies)
+    faults.send(JSON.stringify({ ...envelope, envelope_id, payload }));
+  await shown(name);
+  await answer(say("whoami"));
+  for (const tag of [once.tag, name]) {
+    t.equal(about(tag).length, 1, "one result");
+    t.equal((await runs()).filter((r) => r.args.name === tag).length, 1, "one run");
+  }
+  await eventually(appliance, () => received() >= before + 2);
+  t.equal(received(), before + 2, "the twins' first and the last question");
+});
+
 t.test("a keeper that does not answer: told in time, and that command never runs", async (t) => {
   await connected();
   const keeper = await signalRole(appliance.serving?.pid, "keeper", "SIGSTOP");

@@ -283,6 +283,7 @@ t.test("a modal, the Home tab and every other kind of envelope run nothing", asy
       {
         ...base,
         type: "block_actions",
+        trigger_id: "1.2.4",
         container: { type: "view", view_id: "V1" },
         view,
         actions: [{ type: "button", action_id: "modal-run", value: "demo/hello" }],

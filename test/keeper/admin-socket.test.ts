@@ -47,6 +47,7 @@ const REQUEST = {
   type: "slack.request",
   id: "e1",
   dedupe: "e1",
+  trigger: null,
   surface: "slash",
   identity: { enterprise: null, team: "T1", user: "U1" },
   channel: null,

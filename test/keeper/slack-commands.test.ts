@@ -17,6 +17,7 @@ function request(text: string, identity = ANN): MessageOf<"slack.request"> {
     type: "slack.request",
     id: "q-1",
     dedupe: "envelope:1",
+    trigger: null,
     surface: "slash",
     identity,
     channel: { id: "C0OPS00001", kind: "public" },

@@ -97,6 +97,23 @@ t.test("each sample payload is a request or refused by name", async (t) => {
   }
 });
 
+t.test("what is done once has one trigger, whatever envelope brings it", async (t) => {
+  const trigger = (name: string, trigger_id: unknown) =>
+    parse(name, HOME, (p) => Object.assign(p, { trigger_id })).request?.trigger;
+  for (const name of [
+    "slash_commands.public_channel",
+    "interactive.block_actions.message",
+    "interactive.view_submission",
+  ]) {
+    t.match(parse(name).request?.trigger, /^12345678901/, name);
+    t.equal(trigger(name, "1.2.3"), "1.2.3");
+    for (const none of [null, undefined, ""]) t.equal(trigger(name, none), null, "none is nobody's");
+    for (const bad of [7, "x".repeat(151)])
+      t.equal(parse(name, HOME, (p) => Object.assign(p, { trigger_id: bad })).refusal?.name, "malformed");
+  }
+  t.equal(parse("events_api.app_mention").request?.trigger, null, "events have an id of their own");
+});
+
 t.test("an installation for a whole organisation: one of its workspaces is served", async (t) => {
   const identity = { enterprise: "E0CORP0001", team: "T0ACME0001", user: "W0ALICE001" };
   const command = "slash_commands.enterprise_org_install";

@@ -107,7 +107,7 @@ t.test("a change that no entry tells of is a fault of the program", async (t) =>
     await setSetting(tx, "a", "1");
   });
   t.equal(await getText(store.read, "a"), "1");
-  const receipt = (tx: Tx) => acceptReceipt(tx, { key: "k", requestId: "q", kind: "test" });
+  const receipt = (tx: Tx) => acceptReceipt(tx, { key: "k", trigger: null, requestId: "q", kind: "test" });
   const both = store.mutate(async (tx) => {
     await receipt(tx);
     await setSetting(tx, "b", "1");

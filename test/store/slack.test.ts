@@ -36,7 +36,7 @@ t.test("a command is accepted once, also across a restart", async (t) => {
   let store = await place.open(true, () => now);
   const accept = (key: string) =>
     store.mutate((tx) =>
-      acceptReceipt(tx, { key, requestId: `q-${key}`, kind: "run", body: Buffer.from("{}") }),
+      acceptReceipt(tx, { key, trigger: null, requestId: `q-${key}`, kind: "run", body: Buffer.from("{}") }),
     );
   const twice = await Promise.all([accept("e1"), accept("e1")]);
   t.same(
@@ -62,6 +62,19 @@ t.test("a command is accepted once, also across a restart", async (t) => {
   t.equal(await store.mutate((tx) => pruneReceipts(tx, 3000)), 1, "never an open one");
   t.equal(await findReceipt(store.read, "e1"), undefined);
   t.ok(await findReceipt(store.read, "e2"));
+});
+
+t.test("a command that comes in another envelope is the same by its trigger", async (t) => {
+  const store = await scratch(t).open(true);
+  const accept = (key: string, trigger: string | null) =>
+    store.mutate((tx) => acceptReceipt(tx, { key, trigger, requestId: `q-${key}`, kind: "slash" }));
+  const both = await Promise.all([accept("e1", "1.2.3"), accept("e2", "1.2.3")]);
+  t.match(both, [{ fresh: true }, { fresh: false, receipt: { key: "e1" } }]);
+  t.match(await accept("e1", "9.9.9"), { fresh: false, receipt: { key: "e1" } });
+  t.equal((await accept("e3", "1.2.4")).fresh, true);
+  t.match(await accept("e3", "1.2.3"), { fresh: false, receipt: { key: "e3" } }, "the envelope's own first");
+  for (const key of ["e4", "e5"])
+    t.equal((await accept(key, null)).fresh, true, "without one, the envelope's");
 });
 
 t.test("what is owed to Slack is sent once", async (t) => {

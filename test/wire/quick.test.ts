@@ -7,6 +7,7 @@ const request = {
   type: "slack.request",
   id: "a-1",
   dedupe: "envelope:1",
+  trigger: null,
   surface: "slash",
   identity: { enterprise: null, team: "T1", user: "U1" },
   channel: { id: "C1", kind: "public" },
