@@ -29,11 +29,6 @@ export function listGroups(reader: Reader): Promise<GroupRow[]> {
   return reader.all(`SELECT ${COLUMNS} FROM groups ORDER BY name LIMIT 10000`);
 }
 
-/** Its memberships and grants go with it. */
-export async function removeGroup(tx: Tx, id: string): Promise<boolean> {
-  return (await tx.run("DELETE FROM groups WHERE id = ?", [id])) > 0;
-}
-
 export async function addMember(tx: Tx, groupId: string, userId: string): Promise<void> {
   const known = "SELECT 1 FROM group_members WHERE group_id = ? AND user_id = ?";
   if (await tx.get(known, [groupId, userId]))
@@ -51,10 +46,4 @@ export function listMembers(reader: Reader, groupId: string): Promise<UserRow[]>
   const sql = `SELECT ${USER_COLUMNS} FROM group_members JOIN users ON users.id = user_id
     WHERE group_id = ? ORDER BY users.name LIMIT 10000`;
   return reader.all(sql, [groupId]);
-}
-
-export function groupsOf(reader: Reader, userId: string): Promise<GroupRow[]> {
-  const sql = `SELECT ${COLUMNS} FROM group_members JOIN groups ON groups.id = group_id
-    WHERE user_id = ? ORDER BY groups.name LIMIT 10000`;
-  return reader.all(sql, [userId]);
 }

@@ -45,11 +45,6 @@ export async function listNamespaces(reader: Reader): Promise<NamespaceRow[]> {
   return rows.map(rowOf);
 }
 
-export async function setAnyChannel(tx: Tx, name: string, anyChannel: boolean): Promise<void> {
-  const changed = await tx.run("UPDATE namespaces SET any_channel = ? WHERE name = ?", [anyChannel, name]);
-  if (changed === 0) throw new SallyportError("not_found", `There is no namespace named ${name}.`);
-}
-
 export async function addChannel(tx: Tx, namespace: string, channel: string): Promise<void> {
   const known = "SELECT 1 FROM namespace_channels WHERE namespace = ? AND channel = ?";
   if (await tx.get(known, [namespace, channel])) {
@@ -68,11 +63,4 @@ export async function listChannels(reader: Reader, namespace: string): Promise<s
   const sql = "SELECT channel FROM namespace_channels WHERE namespace = ? ORDER BY channel LIMIT 10000";
   const rows = await reader.all<{ channel: string }>(sql, [namespace]);
   return rows.map((row) => row.channel);
-}
-
-/** The namespaces that list this channel; those open to any are not among them unless they do. */
-export async function namespacesOf(reader: Reader, channel: string): Promise<string[]> {
-  const sql = "SELECT namespace FROM namespace_channels WHERE channel = ? ORDER BY namespace LIMIT 10000";
-  const rows = await reader.all<{ namespace: string }>(sql, [channel]);
-  return rows.map((row) => row.namespace);
 }

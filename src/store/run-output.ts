@@ -80,24 +80,6 @@ export async function readOutput(
   return found;
 }
 
-/** The last bytes of both streams as they came; may begin inside a character. */
-export async function tailOutput(reader: Reader, run: string, bytes: number): Promise<Buffer> {
-  const sql = "SELECT seq, bytes FROM run_output WHERE run = ? AND seq < ? ORDER BY seq DESC LIMIT 16";
-  const found: Buffer[] = [];
-  let size = 0;
-  for (let before = Number.MAX_SAFE_INTEGER; size < bytes; ) {
-    const rows = await reader.all<StoredChunk>(sql, [run, before]);
-    for (const row of rows) {
-      found.unshift(row.bytes);
-      size += row.bytes.length;
-    }
-    if (rows.length < 16) break;
-    before = (rows.at(-1) as StoredChunk).seq;
-  }
-  const all = Buffer.concat(found);
-  return all.subarray(Math.max(0, all.length - bytes));
-}
-
 /**
  * Forgets a page of the output of runs that ended before a time, oldest first; their rows and log entries stay. Returns how
  * many chunks: until it is none, there may be more.

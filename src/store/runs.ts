@@ -5,7 +5,7 @@ import type { Value } from "./handle.ts";
 import { pageLimit } from "./ids.ts";
 import type { Reader, Tx } from "./tx.ts";
 
-export { addOutput, pruneOutput, readOutput, tailOutput } from "./run-output.ts";
+export { addOutput, pruneOutput, readOutput } from "./run-output.ts";
 
 /** Times in ms since the epoch. */
 export interface RunRow {
@@ -129,18 +129,8 @@ export async function moveRun(
   throw new SallyportError("conflict", `Run ${id} is ${found.state}, not ${from.join(" or ")}.`);
 }
 
-/** The thread is known only once Slack has the run's first message. No state changes. */
-export async function setRunThread(tx: Tx, id: string, thread: string): Promise<void> {
-  await tx.runUnlogged("UPDATE runs SET thread = ? WHERE id = ?", [thread, id]);
-}
-
 export async function getRun(reader: Reader, id: string): Promise<RunRow | undefined> {
   const stored = await reader.get<Stored>(`SELECT ${COLUMNS} FROM runs WHERE id = ?`, [id]);
-  return stored && rowOf(stored);
-}
-
-export async function runByRequest(reader: Reader, requestId: string): Promise<RunRow | undefined> {
-  const stored = await reader.get<Stored>(`SELECT ${COLUMNS} FROM runs WHERE request_id = ?`, [requestId]);
   return stored && rowOf(stored);
 }
 
@@ -184,11 +174,4 @@ const UNFINISHED = "state IN ('requested', 'waiting', 'queued', 'running')";
 export async function liveRuns(reader: Reader): Promise<RunRow[]> {
   const sql = `SELECT ${COLUMNS} FROM runs WHERE ${UNFINISHED} ORDER BY id LIMIT 10000`;
   return (await reader.all<Stored>(sql)).map(rowOf);
-}
-
-/** Queued or running ones of one Op, for its `concurrency`. */
-export async function countLive(reader: Reader, namespace: string, op: string): Promise<number> {
-  const sql = `SELECT count(*) AS n FROM runs
-    WHERE ${UNFINISHED} AND state IN ('queued', 'running') AND namespace = ? AND op = ?`;
-  return (await reader.get<{ n: number }>(sql, [namespace, op]))?.n ?? 0;
 }

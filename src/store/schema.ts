@@ -103,7 +103,6 @@ CREATE TABLE namespace_channels (
   created INTEGER NOT NULL,
   PRIMARY KEY (namespace, channel)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX namespaces_of ON namespace_channels (channel);
 
 -- namespace '*' stands for all of them and for the appliance itself, so it can't be a foreign key
 CREATE TABLE grants (

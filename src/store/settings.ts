@@ -29,7 +29,3 @@ export async function setSetting(tx: Tx, key: string, value: Uint8Array | string
     "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
   await tx.run(sql, [key, bytes]);
 }
-
-export async function removeSetting(tx: Tx, key: string): Promise<boolean> {
-  return (await tx.run("DELETE FROM settings WHERE key = ?", [key])) > 0;
-}

@@ -70,7 +70,3 @@ export function listHostAccounts(reader: Reader, userId?: string): Promise<HostA
     return reader.all(`SELECT ${columns} FROM host_accounts ORDER BY uid LIMIT 10000`);
   return reader.all(`SELECT ${columns} FROM host_accounts WHERE user_id = ? ORDER BY uid`, [userId]);
 }
-
-export async function removeHostAccount(tx: Tx, uid: number): Promise<boolean> {
-  return (await tx.run("DELETE FROM host_accounts WHERE uid = ?", [uid])) > 0;
-}

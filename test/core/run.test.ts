@@ -1,18 +1,7 @@
 import t from "tap";
 import { canonicalJson, lengthPrefixed } from "../../src/core/canonical.ts";
 import { type RunBinding, runDigest, shortDigest } from "../../src/core/digest.ts";
-import {
-  canMove,
-  checkMove,
-  checkOutcome,
-  isFinal,
-  isLive,
-  isRunId,
-  newRunId,
-  type Outcome,
-  RUN_STATES,
-  type RunState,
-} from "../../src/core/run.ts";
+import { canMove, checkMove, isFinal, newRunId, RUN_STATES, type RunState } from "../../src/core/run.ts";
 
 t.test("every move between states, allowed or not", async (t) => {
   const allowed = new Set(
@@ -34,42 +23,10 @@ t.test("every move between states, allowed or not", async (t) => {
 t.test("every state leads to an end, and no end leads on", async (t) => {
   const ends = RUN_STATES.filter(isFinal);
   t.same(ends, ["denied", "expired", "succeeded", "failed", "timed_out", "canceled", "lost"]);
-  t.same(RUN_STATES.filter(isLive), ["queued", "running"]);
   const reaches = (state: RunState, seen: RunState[] = []): boolean =>
     isFinal(state) ||
     RUN_STATES.some((to) => canMove(state, to) && !seen.includes(to) && reaches(to, [...seen, state]));
   for (const state of RUN_STATES) t.ok(reaches(state), state);
-});
-
-t.test("outcomes that contradict themselves", async (t) => {
-  const good: Outcome = { state: "succeeded", exit: 0, signal: null, durationMs: 1, reason: null };
-  const killed: Outcome = {
-    ...good,
-    state: "timed_out",
-    exit: null,
-    signal: "SIGKILL",
-    reason: "It took too long.",
-  };
-  t.equal(checkOutcome(good), good);
-  t.equal(checkOutcome(killed), killed);
-  const bad: Partial<Record<keyof Outcome, unknown>>[] = [
-    { exit: 1 },
-    { exit: null },
-    { state: "failed" },
-    { state: "running" },
-    { state: "toString" },
-    { exit: 256 },
-    { exit: 0.5 },
-    { signal: "SIGKILL" },
-    { exit: null, signal: "kill -9" },
-    { durationMs: -1 },
-    { durationMs: Number.NaN },
-    { reason: "" },
-    { state: "denied" },
-    { state: "expired", exit: null, signal: "SIGTERM" },
-  ];
-  for (const part of bad)
-    t.throws(() => checkOutcome({ ...good, ...part } as Outcome), { code: "internal" }, JSON.stringify(part));
 });
 
 t.test("run ids sort by time and do not repeat", async (t) => {
@@ -78,20 +35,8 @@ t.test("run ids sort by time and do not repeat", async (t) => {
   const times = [0, 1, 31, 32, 1023, 1024, 1.7e12, 1.7e12 + 1, 2 ** 48 - 1];
   const ids = times.map((time) => newRunId(time));
   t.same(ids.toSorted(), ids);
-  t.ok(ids.every(isRunId));
+  for (const id of ids) t.match(id, /^r-[0-9a-hjkmnp-tv-z]{16}$/);
   t.equal(new Set(Array.from({ length: 2000 }, () => newRunId(5))).size, 2000);
-  for (const id of [
-    "",
-    "r-",
-    "R-0000000000000000",
-    "r-000000000000000",
-    "r-000000000000000i",
-    "r-0000000000000000\n",
-    "r-../../../../etc/",
-    null,
-  ]) {
-    t.notOk(isRunId(id), String(id));
-  }
   t.throws(() => newRunId(-1), { code: "internal" });
   t.throws(() => newRunId(0, new Uint8Array(2)), { code: "internal" });
 });

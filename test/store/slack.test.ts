@@ -19,7 +19,7 @@ import {
   openReceipts,
   pruneReceipts,
 } from "../../src/store/receipts.ts";
-import { getSetting, getText, removeSetting, setSetting } from "../../src/store/settings.ts";
+import { getSetting, getText, setSetting } from "../../src/store/settings.ts";
 import type { Store, Tx } from "../../src/store/store.ts";
 import { codeOf, scratch } from "./scratch.ts";
 
@@ -133,6 +133,4 @@ t.test("settings", async (t) => {
   t.equal(await getText(store.read, "a"), "");
   const big = change(store, (tx) => setSetting(tx, "a", Buffer.alloc(70_000)));
   t.equal(await codeOf(big), "input_invalid");
-  t.equal(await change(store, (tx) => removeSetting(tx, "a")), true);
-  t.equal(await change(store, (tx) => removeSetting(tx, "a")), false);
 });
