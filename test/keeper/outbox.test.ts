@@ -1,7 +1,6 @@
 import t from "tap";
 import { parseEntry } from "../../src/audit/event.ts";
-import { prune } from "../../src/keeper/housekeeping.ts";
-import { Outbox } from "../../src/keeper/outbox.ts";
+import { giveUpOld, Outbox } from "../../src/keeper/outbox.ts";
 import type { Peers } from "../../src/keeper/peers.ts";
 import { KEEP_MS } from "../../src/keeper/post-failure.ts";
 import { owe, type Post, postByNonce } from "../../src/store/outbox.ts";
@@ -158,7 +157,7 @@ t.test("after a day nobody waits for it any more", async (t) => {
   r.outbox.setConnected(false);
   await r.owe("notice:3");
   await r.later(KEEP_MS + 1);
-  await r.store.mutate(prune);
+  await r.store.mutate((tx) => giveUpOld(tx, tx.now - KEEP_MS));
   t.match(await r.row("notice:3"), { state: "failed" }, "also where Slack is never reached");
 });
 
