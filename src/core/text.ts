@@ -3,19 +3,11 @@
  * visible; nothing is dropped, so that what is shown still tells what was there.
  */
 
-// C0, DEL, C1; bidi controls; zero-width and invisible ones; line and paragraph separators; tags; noncharacters
-// of the interlinear kind. Joiners (U+200D, U+FE0F) stay: emoji and several scripts need them.
-const UNSAFE = new RegExp(
-  [
-    "[\\u0000-\\u001f\\u007f-\\u009f]",
-    "[\\u00ad\\u061c\\u115f\\u1160\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb]",
-    "[\\u200b\\u200c\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f]",
-    "\\u034f|\\u17b4|\\u17b5|[\\u180b-\\u180f]",
-    "[\\u{e0000}-\\u{e0fff}]",
-    "[\\ud800-\\udfff]",
-  ].join("|"),
-  "gu",
-);
+// Controls, line and paragraph separators, lone surrogates, and what is drawn as nothing: bidi controls, zero-width ones,
+// fillers, tags, the braille blank, controls of annotations and hieroglyphs. Joiners (U+200D) and variation selectors stay:
+// emoji and several scripts need them.
+const UNSAFE =
+  /[[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\ufff9-\ufffb\u2800\u{13430}-\u{1343f}]--[\u200d\ufe00-\ufe0f]]/gv;
 
 export interface CleanOptions {
   /** Line feeds and tabs stay (a block of output); otherwise they are made visible too (one line). */

@@ -21,6 +21,11 @@ t.test("what drives a terminal or reorders a line is shown, not done", async (t)
     ["\0", "␀"],
   ];
   for (const [text, expected] of cases) t.equal(cleanText(text), expected, expected);
+  for (const range of ["1d173-1d17a", "1bca0-1bca3", "13430-1343f", "2800-2800", "180b-180f", "2060-206f"]) {
+    const [from = 0, to = 0] = range.split("-").map((hex) => Number.parseInt(hex, 16));
+    for (let code = from; code <= to; code++)
+      t.equal(cleanText(`a${String.fromCodePoint(code)}b`), `a\\u{${code.toString(16)}}b`);
+  }
   t.equal(cleanText("a\r\nb\tc\rd\u001b", { newlines: true }), "a\nb\tc␍d␛");
 });
 
