@@ -24,8 +24,9 @@ void limits_apply(const struct child *c) {
     lower(RLIMIT_NICE, 0, "rlimit(nice)");
     lower(RLIMIT_RTPRIO, 0, "rlimit(rtprio)");
     lower(RLIMIT_NOFILE, limit[LIMIT_NOFILE], "rlimit(nofile)");
-    /* Counted in the run's own user namespace since Linux 5.14, so other processes of the user do not matter. +1: init. */
-    if (limit[LIMIT_PIDS]) lower(RLIMIT_NPROC, limit[LIMIT_PIDS] + 1, "rlimit(nproc)");
+    /* Counted in the run's own user namespace since Linux 5.14, so other processes of the user do not matter. +1: init;
+       one more where a cgroup bounds them, since only that can tell when its limit was reached. */
+    if (limit[LIMIT_PIDS]) lower(RLIMIT_NPROC, limit[LIMIT_PIDS] + (c->cgroup ? 2 : 1), "rlimit(nproc)");
     if (limit[LIMIT_CPU_SECONDS]) lower(RLIMIT_CPU, limit[LIMIT_CPU_SECONDS], "rlimit(cpu)");
     if (limit[LIMIT_FSIZE]) lower(RLIMIT_FSIZE, limit[LIMIT_FSIZE], "rlimit(fsize)");
     /* Without a cgroup the best there is: per process, and written pages only (RLIMIT_AS would count V8's reservations). */
