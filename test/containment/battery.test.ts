@@ -4,9 +4,10 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { BATTERY, judge, readAnswers } from "../../src/exec/battery.ts";
+import type { Launcher } from "../../src/exec/launch.ts";
 import { selfTest } from "../../src/exec/selftest.ts";
 import { harden } from "../../src/host/harden.ts";
-import { runOp, sh, startLauncher } from "../exec/launcher.ts";
+import { begin, runOp, sh, startLauncher } from "../exec/launcher.ts";
 import { containmentTable, type HostBait } from "./table.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sallyport-bait-"));
@@ -32,6 +33,14 @@ async function layBait(): Promise<HostBait> {
   writeFileSync(file, "bait", { mode: 0o644 });
   const { port: number } = port.address() as { port: number };
   return { port: number, abstract: name, socket: path, file, pid: process.pid, hostname: hostname() };
+}
+
+/** A run of a shell script that has written something. */
+async function beginReady(launcher: Launcher, script: string): Promise<ReturnType<typeof begin>> {
+  const ready = Promise.withResolvers<void>();
+  const begun = begin(launcher, { argv: sh(script) }, { onOutput: () => ready.resolve() });
+  await Promise.race([ready.promise, begun.seen]);
+  return begun;
 }
 
 const bait = await layBait();
@@ -84,18 +93,19 @@ for (const user of users) {
 
     await t.test("kill(-1) reaches the own tree only", async (t) => {
       const other = startLauncher({ uid: user.uid });
-      const sibling = runOp(launcher, { argv: sh("sleep 0.6; echo alive") });
-      const [seen] = await Promise.all([runOp(other.launcher, { argv: sh("kill -KILL -1; echo after") })]);
+      const sibling = await beginReady(launcher, "trap 'echo alive; exit' TERM; echo ready; sleep 60 & wait");
+      const seen = await runOp(other.launcher, { argv: sh("kill -KILL -1; echo after") });
       t.match(seen.result.outcome, /exited|signaled/);
-      t.equal((await sibling).stdout, "alive\n");
+      sibling.run.cancel(false);
+      t.equal((await sibling.seen).stdout, "ready\nalive\n");
       await other.stop();
     });
 
     await t.test("a sibling is out of reach: processes, abstract sockets, shared memory, /tmp", async (t) => {
-      const sibling = runOp(launcher, {
-        argv: sh("touch /tmp/mine /dev/shm/mine; ./probe sysv-make:4711; sleep 0.8"),
-      });
-      await new Promise((r) => setTimeout(r, 250));
+      const sibling = await beginReady(
+        launcher,
+        "touch /tmp/mine /dev/shm/mine; ./probe sysv-make:4711; sleep 60",
+      );
       const seen = await runOp(launcher, {
         argv: [
           "./probe",
@@ -111,7 +121,8 @@ for (const user of users) {
       t.equal(answers.get("stat:/tmp/mine"), "ENOENT");
       t.equal(answers.get("stat:/dev/shm/mine"), "ENOENT");
       t.match(answers.get("pids"), /^1 2 \d+$/);
-      await sibling;
+      sibling.run.cancel(true);
+      t.equal((await sibling.seen).result.outcome, "canceled", "it was there all the time");
     });
 
     await t.test("files of the host are what they were", async (t) => {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { begin, findProcesses, runOp, sh, startLauncher, waitProcesses } from "./launcher.ts";
 
@@ -17,11 +16,13 @@ const alive = (marker: string, count: number) => waitProcesses(marker, (n) => n 
 
 t.test("cancel: TERM first, so that an Op can tidy up", async (t) => {
   const marker = newMarker();
-  const { run, seen } = begin(launcher, {
-    argv: sh(`trap 'echo tidy; exit 5' TERM; echo ready; while :; do sleep 0.05; done # ${marker}`),
-  });
-  t.ok((await alive(marker, 1)) >= 1);
-  await sleep(100);
+  const ready = Promise.withResolvers<void>();
+  const { run, seen } = begin(
+    launcher,
+    { argv: sh(`trap 'echo tidy; exit 5' TERM; echo ready; while :; do sleep 0.05; done # ${marker}`) },
+    { onOutput: () => ready.resolve() },
+  );
+  await ready.promise;
   run.cancel(false);
   const { result, stdout } = await seen;
   t.match(result, { outcome: "canceled" });

@@ -1,15 +1,26 @@
 import { closeSync, writeSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { mock } from "node:test";
 import t from "tap";
 import { createRedactor } from "../../src/exec/redact.ts";
 import { OutputBudget, OutputStream, wholeCharacters } from "../../src/exec/stream.ts";
 import { harden } from "../../src/host/harden.ts";
 
+async function until(what: () => boolean): Promise<void> {
+  while (!what()) await new Promise((resolve) => setImmediate(resolve));
+}
+
 function open(limit = 1 << 20) {
   const [read, write] = harden().pipe();
   const parts: Buffer[] = [];
   const budget = new OutputBudget(limit);
-  const sink = { write: (bytes: Buffer) => void parts.push(Buffer.from(bytes)), ready: () => null };
+  let reads = 0;
+  const sink = {
+    write: (bytes: Buffer) => void parts.push(Buffer.from(bytes)),
+    ready: () => {
+      reads++;
+      return null;
+    },
+  };
   const stream = new OutputStream(read, createRedactor(null), budget, sink);
   const end = async () => {
     closeSync(write);
@@ -20,17 +31,24 @@ function open(limit = 1 << 20) {
     stream,
     budget,
     parts,
+    /** Until the stream has read so many times. */
+    read: (count: number) => until(() => reads >= count),
     put: (bytes: string | Buffer) => writeSync(write, Buffer.from(bytes as string)),
     end,
   };
 }
 
 t.test("what comes within the delay goes out together", async (t) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.teardown(() => mock.timers.reset());
   const o = open();
   o.put("a");
-  await sleep(10);
+  await o.read(1);
   o.put("b");
-  await sleep(300);
+  await o.read(2);
+  mock.timers.tick(49);
+  t.strictSame(o.parts, []);
+  mock.timers.tick(1);
   t.strictSame(o.parts.map(String), ["ab"]);
   o.put("c");
   t.strictSame(await o.end(), ["ab", "c"]);
@@ -40,10 +58,10 @@ t.test("half a character waits for its other half, but not for ever", async (t) 
   const o = open();
   const euro = Buffer.from("€");
   o.put(Buffer.concat([Buffer.from("x"), euro.subarray(0, 2)]));
-  await sleep(200);
+  await until(() => o.parts.length > 0);
   t.strictSame(o.parts.map(String), ["x"]);
   o.put(euro.subarray(2));
-  await sleep(200);
+  await until(() => o.parts.length > 1);
   o.put(euro.subarray(0, 1));
   const all = await o.end();
   t.strictSame(all, ["x", "€", "\ufffd"]);

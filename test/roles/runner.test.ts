@@ -106,8 +106,10 @@ class Keeper {
     ]);
   }
 
+  /** Of a run's messages, in order; output counts once, as it comes in as many parts as it takes time. */
   types(run: string): string[] {
-    return this.got.filter((g) => runOf(g.message) === run).map((g) => g.message.type);
+    const types = this.got.filter((g) => runOf(g.message) === run).map((g) => g.message.type);
+    return types.filter((type, i) => type !== "run.output" || types[i - 1] !== type);
   }
 
   output(run: string): string {

@@ -11,6 +11,8 @@ const withProbe = (text: string, extra: Partial<RunSpec> = {}): RunSpec =>
     files: [{ tree: "op", path: "probe", content: probe() }, ...(extra.files ?? [])],
   });
 
+/** A socket of the host, on which the test listens. */
+const ABSTRACT = `sallyport-test-${process.pid}`;
 /** What an Op tries through the probe, and what must come of it. */
 const TRIES: [string, string | RegExp][] = [
   // Files
@@ -70,7 +72,7 @@ const TRIES: [string, string | RegExp][] = [
   ["socket 44", "EPERM"],
   // The kernel reads the low 32 bits: the high ones change nothing.
   ["socketraw 0x100000002", "EPERM"],
-  ["abstract sallyport-test", "ECONNREFUSED"],
+  [`abstract ${ABSTRACT}`, "ECONNREFUSED"],
   // Kernel
   ["clone 0", "ok"],
   ["clone 0x10000000", "EPERM"],
@@ -106,7 +108,7 @@ for (const { name, user } of USERS) {
   const options = user === undefined ? {} : { user };
 
   t.test(`what an Op tries, as ${name}`, async (t) => {
-    const host = createServer().listen("\0sallyport-test");
+    const host = createServer().listen(`\0${ABSTRACT}`);
     t.teardown(() => host.close());
     const r = await once(
       withProbe(`trap "" TERM\n${TRIES.map(([what]) => `./probe ${what}`).join("\n")}`),
