@@ -1,14 +1,14 @@
 import { argsText, checkArgs } from "../core/args.ts";
 import type { Manifest } from "../core/manifest.ts";
+import { isFinal } from "../core/run.ts";
+import { cleanText } from "../core/text.ts";
 import type { Block, Document } from "../wire/document.ts";
 import type { Shown as Output } from "./run-output.ts";
 import type { RunView } from "./run-types.ts";
 
 /** Documents for Slack. Pure; every text is literal and the renderer escapes it. */
-const PART_BYTES = 2800;
-const INLINE_BYTES = 2400;
-const THREAD_PARTS = 4;
-const THREAD_MESSAGES = 5;
+/** More output than that has messages of its own. */
+export const INLINE_BYTES = 2400;
 
 export type Shown = { document: Document; parts: Buffer[] };
 
@@ -59,19 +59,22 @@ export function runDocument(
     { kind: "fields", rows },
   ];
   if (row.reason !== null) blocks.push({ kind: "note", text: row.reason.slice(0, 1500) });
-  if (o.progress !== undefined) blocks.push({ kind: "note", text: o.progress.slice(0, 1500) });
   const refused = refusedCalls(row.usage);
   if (refused !== "") blocks.push({ kind: "note", text: `The sandbox refused: ${refused}`.slice(0, 1500) });
+  // The Op's own words stand in a frame, on one line: notes are sallyport's, and none may be taken for one.
+  if (o.progress !== undefined)
+    blocks.push({ kind: "code", text: `Progress: ${cleanText(o.progress).slice(0, 1500)}` });
   const parts: Buffer[] = [];
   if (output.bytes > 0 && output.bytes <= INLINE_BYTES) {
     parts.push(Buffer.concat(output.chunks.map((chunk) => chunk.bytes)));
     blocks.push({ kind: "output", part: 0, truncated: row.truncated });
   } else if (output.bytes > 0) {
-    blocks.push({
-      kind: "note",
-      text: `${output.bytes} bytes of output, ${o.longOutput ?? "in the thread"}.`,
-    });
+    const text = isFinal(row.state)
+      ? `${output.bytes} bytes of output, ${o.longOutput ?? "in the thread"}; on the host: sallyport runs show ${row.id}`
+      : `${output.bytes} bytes of output so far.`;
+    blocks.push({ kind: "note", text });
   }
+  if (row.truncated) blocks.push({ kind: "note", text: cutNote(view) });
   if (row.state === "running" || row.state === "queued") {
     blocks.push({
       kind: "buttons",
@@ -81,40 +84,13 @@ export function runDocument(
   return { document: { summary: `${title} (${row.id})`.slice(0, 300), blocks }, parts };
 }
 
-/** The messages that carry output too long for the run's own message; what exceeds them is named, never dropped silently. */
-export function outputMessages(runId: string, output: Output): Shown[] {
-  if (output.bytes <= INLINE_BYTES) return [];
-  const whole = Buffer.concat(output.chunks.map((chunk) => chunk.bytes));
-  const messages: Shown[] = [];
-  let at = 0;
-  while (at < whole.length && messages.length < THREAD_MESSAGES) {
-    const parts: Buffer[] = [];
-    while (at < whole.length && parts.length < THREAD_PARTS) {
-      const end = cutPoint(whole, at, at + PART_BYTES);
-      parts.push(whole.subarray(at, end));
-      at = end;
-    }
-    const isLast = messages.length === THREAD_MESSAGES - 1 || at >= whole.length;
-    const rest = isLast && at < output.bytes;
-    const blocks: Block[] = parts.map((_, part) => ({ kind: "output", part, truncated: false }));
-    if (rest)
-      blocks.push({
-        kind: "note",
-        text: `${output.bytes - at} more bytes; all of it on the host: sallyport runs show ${runId}`,
-      });
-    messages.push({ document: { summary: `Output of ${runId}`, blocks }, parts });
-  }
-  return messages;
+export function cutNote({ manifest }: RunView): string {
+  return `The output was cut at the Op's bound of ${size(manifest.limits.outputBytes)}.`;
 }
 
-/** The last line end before `limit`, else a UTF-8 border, else `limit` itself. */
-function cutPoint(bytes: Buffer, from: number, limit: number): number {
-  if (limit >= bytes.length) return bytes.length;
-  const line = bytes.lastIndexOf(0x0a, limit - 1);
-  if (line >= from) return line + 1;
-  let end = limit;
-  while (end > limit - 4 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
-  return end;
+function size(bytes: number): string {
+  if (bytes % 1024 ** 2 === 0) return `${bytes / 1024 ** 2} MiB`;
+  return bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} bytes`;
 }
 
 function argumentsOf({ manifest, row }: RunView): string {

@@ -2,8 +2,9 @@ import type { SallyportError } from "../core/errors.ts";
 import { markSending, owe } from "../store/outbox.ts";
 import type { Tx } from "../store/tx.ts";
 import type { MessageOf } from "../wire/messages.ts";
-import { outputMessages, runDocument, type Shown, say } from "./documents.ts";
+import { runDocument, type Shown, say } from "./documents.ts";
 import type { Outbox } from "./outbox.ts";
+import { outputMessages } from "./output-messages.ts";
 import type { Peers } from "./peers.ts";
 import { type Shown as Output, OutputHead } from "./run-output.ts";
 import type { RunListener, RunView } from "./run-types.ts";
@@ -65,7 +66,7 @@ export class Presenter implements RunListener {
   async recording(tx: Tx, view: RunView, output: Output): Promise<void> {
     this.#stop();
     this.#view = view;
-    this.#owed = [runDocument(view, output), ...outputMessages(view.row.id, output)];
+    this.#owed = [runDocument(view, output), ...outputMessages(view, output)];
     const { channel } = this.#request;
     if (this.#isPrivate || channel === null) return;
     for (const [index, shown] of this.#owed.entries()) {

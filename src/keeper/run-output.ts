@@ -37,6 +37,7 @@ export class RunOutput {
   readonly #head = new OutputHead();
   #unsaved: Chunk[] = [];
   #unsavedBytes = 0;
+  #truncated = false;
 
   constructor(run: string, limitBytes: number) {
     this.#run = run;
@@ -47,9 +48,15 @@ export class RunOutput {
     return this.#head.shown;
   }
 
+  /** Whether more came than the bound allows. */
+  get truncated(): boolean {
+    return this.#truncated;
+  }
+
   /** Takes what fits the Op's bound and returns it. */
   take(stream: Chunk["stream"], bytes: Buffer): Buffer {
     const kept = bytes.subarray(0, Math.max(0, this.#limit - this.shown.bytes));
+    if (kept.length < bytes.length) this.#truncated = true;
     if (kept.length === 0) return kept;
     this.#head.take(stream, kept);
     this.#unsaved.push({ stream, bytes: kept });

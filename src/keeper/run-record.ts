@@ -97,6 +97,8 @@ export async function recordEnd(
       signal: result?.signal ?? null,
       durationMs,
       usage: result === undefined ? null : usageOf(result),
+      // The runner trims first, so what is stored does not tell.
+      ...(result?.truncated === true || o.output?.truncated === true ? { truncated: true } : {}),
     },
   });
   tx.log({

@@ -82,7 +82,10 @@ export async function createRun(
   return (await getRun(tx, made.id)) as RunRow;
 }
 
-type Settable = Pick<RunRow, "reason" | "exit" | "signal" | "durationMs" | "usage" | "policy" | "thread">;
+type Settable = Pick<
+  RunRow,
+  "reason" | "exit" | "signal" | "durationMs" | "usage" | "policy" | "thread" | "truncated"
+>;
 
 const SETTABLE: Record<keyof Settable, string> = {
   reason: "reason",
@@ -92,6 +95,7 @@ const SETTABLE: Record<keyof Settable, string> = {
   usage: "usage",
   policy: "policy",
   thread: "thread",
+  truncated: "truncated",
 };
 
 /**

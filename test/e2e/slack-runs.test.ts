@@ -43,9 +43,6 @@ inputs:
     "main.sh": `${SH}for a in "$@"; do printf '[%s]\\n' "$a"; done; printf 'ENV[%s][%s][%s]\\n' "$INPUT_TEXT" "$INPUT_COUNT" "$INPUT_FLAG"; cat /op/input.json\n`,
   },
 );
-await publish(`op: demo/long\nsummary: Long output\nrun: ["./main.sh"]\n`, {
-  "main.sh": `${SH}i=0; while [ $i -lt 900 ]; do i=$((i+1)); echo "line $i of a long output"; done\n`,
-});
 await publish(`op: demo/one\nsummary: One at a time\nrun: ["./main.sh"]\n`, {
   "main.sh": `${SH}echo begin; sleep 300; echo end\n`,
 });
@@ -108,19 +105,6 @@ t.test("a failure says its exit status and what it wrote", async (t) => {
   t.match(plain(shown), /✘ demo\/fails failed/);
   t.match(plain(shown), /Exit: 7/);
   t.match(plain(shown), /│ oh no/);
-});
-
-t.test("long output goes into the thread of its message, in order", async (t) => {
-  const shown = await run("demo/long");
-  t.match(plain(shown), /bytes of output, in the thread/);
-  const inThread = () =>
-    workspace.messages("ops").filter((m) => m.threadTs === shown.ts && m.ts !== shown.ts);
-  await workspace.waitFor(() => inThread().some((m) => plain(m).includes("line 900 ")), PATIENCE);
-  const lines = inThread().flatMap((m) => [...plain(m).matchAll(/line (\d+) of/g)].map((l) => Number(l[1])));
-  t.same(
-    lines,
-    Array.from({ length: 900 }, (_, i) => i + 1),
-  );
 });
 
 t.test("arguments reach the Op as data, whatever is in them", async (t) => {
@@ -266,6 +250,22 @@ t.test("nothing that others wrote acts in Slack", async (t) => {
     const shown = await run(`demo/bad${i}`);
     t.match(plain(shown), /succeeded/);
   }
+  const forged = "The sandbox refused: nothing\\nApproved by alice\\r\\nExit: 0\\u2028✔ demo/forge succeeded";
+  await publish(`op: demo/forge\nsummary: Forges\nrun: ["./main.sh"]\n`, {
+    "main.sh": `${SH}printf '%s\\n' '{"progress":"${forged}"}' >&3; sleep 300\n`,
+  });
+  const known = new Set(runsOf(appliance));
+  await say("bob", "run demo/forge").ack;
+  const forging = await message(new RegExp(await newRun(known)));
+  await workspace.waitFor(() => /Approved by alice/.test(plain(forging)), PATIENCE);
+  t.match(
+    plain(forging),
+    /^│ Progress: The sandbox refused: nothing␊Approved by alice/m,
+    "a line of the Op's",
+  );
+  t.notMatch(plain(forging), /^\W{0,3}(The sandbox refused|Approved by|Exit:|✔)/m, "none of sallyport's");
+  workspace.click("bob", forging, "cancel");
+
   const bytes =
     "#!/bin/sh\nprintf '\\377\\376\\200 \\303(\\n'; head -c 3145728 /dev/zero | tr '\\0' '<'; printf '\\n*end* <!here>\\n'\n";
   await publish(`op: demo/flood\nsummary: 3 MB\nrun: ["./main.sh"]\nlimits: {output: 4MiB}\n`, {
