@@ -37,7 +37,7 @@ t.test("a sound state, stopped", async () => {
   await box.unlocked();
   await box.demo();
   await stopped();
-  for (const file of [keyring(), database()]) copyFileSync(file, kept(file));
+  copyFileSync(keyring(), kept(keyring()));
 });
 
 t.test("a damaged keyring: serve says so and what to do, and changes nothing", async (t) => {
@@ -102,6 +102,8 @@ t.test("a keyring that is sound but another's: exit 6 at unlock, the keeper live
 });
 
 t.test("a damaged database: exit 6 at unlock with what to do, the keeper lives and is sealed", async (t) => {
+  // As it is now: an older one would be a rollback, which the notary notices.
+  copyFileSync(database(), kept(database()));
   await box.serve();
   const keeper = box.role("keeper");
   const cases: [string, number, (file: string) => void, RegExp][] = [
