@@ -26,7 +26,7 @@ const CHANNEL = new RegExp(`^[CDG]${ID_TAIL}$`);
 const is = (form: RegExp, value: unknown): value is string => typeof value === "string" && form.test(value);
 export const isTeamId = (value: unknown): value is string => is(TEAM, value);
 export const isSlackUserId = (value: unknown): value is string => is(SLACK_USER, value);
-export const isEnterpriseId = (value: unknown): value is string => is(ENTERPRISE, value);
+const isEnterpriseId = (value: unknown): value is string => is(ENTERPRISE, value);
 export const isChannelId = (value: unknown): value is string => is(CHANNEL, value);
 
 /** By the id's first letter; C is a channel (private ones too), G an older private channel or a group message. */
@@ -53,20 +53,10 @@ export function parseSlackIdentity(value: unknown): SlackIdentity {
   return { enterprise: outer, team, user };
 }
 
-/** The store's unique key. No id can hold "/" or be "-", so two identities never share a key. */
+/** The three ids in one word. No id can hold "/" or be "-", so two identities never share a key. */
 export function identityKey(identity: SlackIdentity): string {
   const { enterprise, team, user } = parseSlackIdentity(identity);
   return `${enterprise ?? "-"}/${team}/${user}`;
-}
-
-export function identityFromKey(key: string): SlackIdentity {
-  const [enterprise, team, user, ...rest] = key.split("/");
-  if (rest.length > 0) throw new SallyportError("input_invalid", `${show(key)} is not an identity key.`);
-  return parseSlackIdentity({ enterprise: enterprise === "-" ? null : enterprise || "?", team, user });
-}
-
-export function sameIdentity(a: SlackIdentity, b: SlackIdentity): boolean {
-  return a.enterprise === b.enterprise && a.team === b.team && a.user === b.user;
 }
 
 const NAMES = {
@@ -95,22 +85,6 @@ export function checkName(kind: NameKind, value: unknown): string {
   );
 }
 
-export function checkRole(value: unknown): Role {
-  const role = ROLES.find((known) => known === value);
-  if (role === undefined) {
-    throw new SallyportError(
-      "input_invalid",
-      `${show(value)} is no role; the roles are ${ROLES.join(", ")}.`,
-    );
-  }
-  return role;
-}
-
-/** The namespace of a role grant, where "*" stands for all. */
-export function checkGrantNamespace(value: unknown): string {
-  return value === ANY_NAMESPACE ? ANY_NAMESPACE : checkName("namespace", value);
-}
-
 /** "web/restart", or "restart" alone, whose namespace the caller has to find. */
 export function parseOpRef(value: unknown): { namespace: string | null; name: string } {
   if (typeof value !== "string") throw new SallyportError("input_invalid", "An Op is named NAMESPACE/OP.");
@@ -120,10 +94,6 @@ export function parseOpRef(value: unknown): { namespace: string | null; name: st
   const [first, second] = parts;
   if (second === undefined) return { namespace: null, name: checkName("op", first) };
   return { namespace: checkName("namespace", first), name: checkName("op", second) };
-}
-
-export function opRef(namespace: string, name: string): string {
-  return `${checkName("namespace", namespace)}/${checkName("op", name)}`;
 }
 
 // What is refused is quoted back, so it must be short and unable to act where it is shown.

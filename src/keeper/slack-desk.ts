@@ -38,7 +38,9 @@ type Pending = {
 const ACKED_MS = 6000;
 const MAX_PENDING = 500;
 const WITHDRAWAL_MS = 50;
-const ABANDONED = "sallyport was restarted before it took up your command. It did not run; please try again.";
+const RESTARTED = "sallyport was restarted before it took up your command. It did not run; please try again.";
+const GIVEN_UP =
+  "Your command did not run: inside sallyport it was not confirmed in time that Slack has its receipt. Please try again.";
 
 /**
  * The door for what comes from Slack: dedupe, durable receipt, and only after the gateway said that it acked in time the
@@ -129,7 +131,7 @@ export class SlackDesk {
           nonce: `abandoned:${receipt.requestId}`.slice(0, 128),
           kind: "post",
           channel: user,
-          doc: JSON.stringify(say(ABANDONED)),
+          doc: JSON.stringify(say(RESTARTED)),
         });
       });
     }
@@ -229,7 +231,7 @@ export class SlackDesk {
     const pending = this.#pending.get(id);
     if (pending === undefined) {
       // Given up here, yet acknowledged there: the person must hear that nothing ran.
-      if (this.#givenUp.delete(id) && accepted) this.#respond(id, say(ABANDONED));
+      if (this.#givenUp.delete(id) && accepted) this.#respond(id, say(GIVEN_UP));
     } else if (!pending.isDurable) {
       if (!accepted) pending.verdict = "late";
     } else if (!accepted) this.#late(pending);

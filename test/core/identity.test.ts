@@ -1,19 +1,14 @@
 import t from "tap";
 import {
   channelKindOf,
-  checkGrantNamespace,
   checkName,
-  checkRole,
-  identityFromKey,
   identityKey,
   isChannelId,
   isSlackUserId,
   isTeamId,
   type NameKind,
-  opRef,
   parseOpRef,
   parseSlackIdentity,
-  sameIdentity,
 } from "../../src/core/identity.ts";
 
 const refused = (detail = /./) => ({ code: "input_invalid", detail });
@@ -24,14 +19,10 @@ t.test("an identity is its ids; what else Slack sends counts for nothing", async
   for (const enterprise of [undefined, null, ""]) {
     t.equal(parseSlackIdentity({ team: "T01", user: "W01", enterprise }).enterprise, null);
   }
-  t.ok(sameIdentity(full, { ...full }));
-  for (const other of [{ enterprise: null }, { enterprise: "E9ZZ" }, { team: "T9ZZ" }, { user: "W012AB" }]) {
-    t.notOk(sameIdentity(full, { ...full, ...other }));
+  for (const other of [{ enterprise: null }, { enterprise: "E9ZZ" }, { team: "T9ZZ" }, { user: "W012AB" }])
     t.not(identityKey(full), identityKey({ ...full, ...other }));
-  }
   t.equal(identityKey(full), "E012AB/T012AB/U012AB");
   t.equal(identityKey({ ...full, enterprise: null }), "-/T012AB/U012AB");
-  for (const id of [full, { ...full, enterprise: null }]) t.same(identityFromKey(identityKey(id)), id);
 });
 
 t.test("what is no identity", async (t) => {
@@ -55,9 +46,6 @@ t.test("what is no identity", async (t) => {
     { team: "T01", user: "U01", enterprise: 0 },
   ];
   for (const value of bad) t.throws(() => parseSlackIdentity(value), refused(), JSON.stringify(value));
-  for (const key of ["", "U01", "-/T01", "-/T01/U01/x", "/T01/U01", "--/T01/U01"]) {
-    t.throws(() => identityFromKey(key), refused(), key);
-  }
 });
 
 t.test("ids", async (t) => {
@@ -107,16 +95,11 @@ t.test("names", async (t) => {
     () => checkName("user", "a\u001b[2J\u202e"),
     refused(/^"a\\u001b\[2J\\u\{202e\}" is no user name/),
   );
-  t.equal(checkGrantNamespace("*"), "*");
-  t.throws(() => checkGrantNamespace("**"), refused());
-  t.equal(checkRole("coder"), "coder");
-  for (const role of ["Admin", "root", "", null, "__proto__"]) t.throws(() => checkRole(role), refused());
 });
 
 t.test("names of Ops", async (t) => {
   t.same(parseOpRef("web/restart"), { namespace: "web", name: "restart" });
   t.same(parseOpRef("restart"), { namespace: null, name: "restart" });
-  t.equal(opRef("web", "restart"), "web/restart");
   for (const ref of ["", "/", "web/", "/x", "a/b/c", "../x", "Web/x", "*/x", null])
     t.throws(() => parseOpRef(ref), refused());
 });
