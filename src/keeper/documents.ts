@@ -84,6 +84,13 @@ export function runDocument(
   return { document: { summary: `${title} (${row.id})`.slice(0, 300), blocks }, parts };
 }
 
+/** What stands above a thread: how the run is or ended, and that the rest is below. */
+export function headDocument(view: RunView, o: { progress?: string | undefined } = {}): Shown {
+  const { document, parts } = runDocument(view, { chunks: [], bytes: 0 }, o);
+  const below: Block = { kind: "note", text: "Output and result: in the thread." };
+  return { document: { ...document, blocks: [...document.blocks, below] }, parts };
+}
+
 export function cutNote({ manifest }: RunView): string {
   return `The output was cut at the Op's bound of ${size(manifest.limits.outputBytes)}.`;
 }

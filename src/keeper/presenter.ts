@@ -1,11 +1,10 @@
 import type { SallyportError } from "../core/errors.ts";
-import { markSending, owe } from "../store/outbox.ts";
+import { markSending, owe, type Post } from "../store/outbox.ts";
 import type { Tx } from "../store/tx.ts";
 import type { MessageOf } from "../wire/messages.ts";
-import { runDocument, type Shown, say } from "./documents.ts";
+import { headDocument, runDocument, type Shown, say } from "./documents.ts";
 import type { Outbox } from "./outbox.ts";
 import { outputMessages } from "./output-messages.ts";
-import type { Peers } from "./peers.ts";
 import { type Shown as Output, OutputHead } from "./run-output.ts";
 import type { RunListener, RunView } from "./run-types.ts";
 
@@ -13,13 +12,15 @@ import type { RunListener, RunView } from "./run-types.ts";
 const FIRST_MESSAGE_MS = 150;
 const REFRESH_MS = 1500;
 
+/** Where one of the messages of an ended run goes. */
+type Place = Pick<Post, "kind" | "target" | "thread">;
+
 /**
  * Shows one run in Slack: a message that carries its state, then output and result. The result is owed from the transaction
- * that records the outcome, so a crash between the two can't lose it.
+ * that records the outcome, so a crash between the two can't lose it. A private one is owed to the person's id.
  */
 export class Presenter implements RunListener {
   readonly #outbox: Outbox;
-  readonly #peers: Peers;
   readonly #request: MessageOf<"slack.request">;
   /** What came so far, of which the state message shows the beginning. */
   readonly #output = new OutputHead();
@@ -31,26 +32,27 @@ export class Presenter implements RunListener {
   #shown: string | undefined;
   /** The state message's own name, once Slack told it: known also to a gateway that was started anew. */
   #ts: string | undefined;
-  #owed: Shown[] = [];
-  /** It may be over before its request has been answered. */
-  #over = false;
+  /** The end can be recorded before the caller of the run hears that it was accepted. */
+  #ended = false;
+  /** The first of the messages that tell of the end, where it leaves without waiting for its turn. */
+  #atOnce: Post | undefined;
 
-  constructor(o: { outbox: Outbox; peers: Peers; request: MessageOf<"slack.request"> }) {
+  constructor(o: { outbox: Outbox; request: MessageOf<"slack.request"> }) {
     this.#outbox = o.outbox;
-    this.#peers = o.peers;
     this.#request = o.request;
   }
 
   /** The run was accepted: it is queued or running. */
   accepted(view: RunView): void {
+    if (this.#ended) return;
     this.#view = view;
-    if (this.#over || this.#isPrivate || this.#request.channel === null) return;
-    this.#first ??= setTimeout(() => this.#showState(), FIRST_MESSAGE_MS);
+    if (this.#isPrivate) return;
+    if (this.#shown === undefined) this.#first ??= setTimeout(() => this.#showState(), FIRST_MESSAGE_MS);
+    else this.#refreshSoon();
   }
 
   started(view: RunView): void {
     this.accepted(view);
-    this.#refreshSoon();
   }
 
   output(stream: "stdout" | "stderr", bytes: Buffer): void {
@@ -65,71 +67,83 @@ export class Presenter implements RunListener {
 
   async recording(tx: Tx, view: RunView, output: Output): Promise<void> {
     this.#stop();
+    this.#ended = true;
     this.#view = view;
-    this.#owed = [runDocument(view, output), ...outputMessages(view, output)];
-    const { channel } = this.#request;
-    if (this.#isPrivate || channel === null) return;
-    for (const [index, shown] of this.#owed.entries()) {
-      const isResult = index === 0;
+    this.#atOnce = undefined;
+    const channel = this.#isPrivate ? this.#request.identity.user : (this.#request.channel?.id ?? "");
+    for (const [index, [name, shown]] of this.#messages(view, output).entries()) {
       const post = await owe(tx, {
-        nonce: `${view.row.id}:${isResult ? "result" : `output-${index}`}`,
-        kind: isResult && this.#shown !== undefined ? "update" : "post",
-        channel: channel.id,
+        nonce: `${view.row.id}:${name}`,
+        channel,
         run: view.row.id,
-        target: isResult && this.#shown !== undefined ? (this.#ts ?? this.#shown) : this.#request.id,
         doc: JSON.stringify(shown.document),
         parts: shown.parts,
-        ...this.#threadOf(isResult),
+        ...(index === 0 ? this.#ownPlace : this.#placeBelow(view)),
       });
-      if (isResult && this.#outbox.connected) {
+      if (index === 0 && this.#outbox.connected) {
         await markSending(tx, post.id);
-        this.#result = post;
+        this.#atOnce = post;
       }
     }
   }
 
-  #result: Parameters<Outbox["deliver"]>[0] | undefined;
-
-  ended(view: RunView): void {
-    if (this.#isPrivate || this.#request.channel === null) {
-      for (const shown of this.#owed) {
-        this.#peers.send(
-          "gateway",
-          { type: "slack.respond", request: this.#request.id, document: shown.document },
-          shown.parts,
-        );
-      }
-      return;
-    }
-    this.#view = view;
-    if (this.#result !== undefined) this.#outbox.deliver(this.#result);
-    this.#outbox.flush();
+  ended(): void {
+    if (this.#atOnce !== undefined) this.#outbox.deliver(this.#atOnce);
+    void this.#outbox.flush();
   }
 
   /** Nothing of this run can be made durable, so neither can a message be owed: it goes out now or not at all. */
   unrecorded(view: RunView, error: SallyportError): void {
     this.#stop();
+    this.#ended = true;
     this.#view = view;
-    const { channel, thread, id: request } = this.#request;
-    const document = say(error.message);
-    if (this.#isPrivate || channel === null) {
-      this.#peers.send("gateway", { type: "slack.respond", request, document });
-      return;
-    }
-    const message = { nonce: `${request}:unrecorded`, channel: channel.id, document };
-    if (this.#shown !== undefined) this.#outbox.update({ ...message, ts: this.#ts ?? this.#shown }, []);
-    else void this.#outbox.post({ ...message, thread, request }, []);
+    const { channel, thread, identity, id: request } = this.#request;
+    const said = { nonce: `${request}:unrecorded`, document: say(error.message) };
+    if (channel === null || this.#isPrivate)
+      void this.#outbox.post({ ...said, channel: identity.user, thread: null, request }, []);
+    else if (this.#shown === undefined)
+      void this.#outbox.post({ ...said, channel: channel.id, thread, request }, []);
+    else this.#outbox.update({ ...said, channel: channel.id, ts: this.#ts ?? this.#shown }, []);
   }
 
+  /** What tells of the end, in order; the first is the run's own message, the rest follow it. */
+  #messages(view: RunView, output: Output): [string, Shown][] {
+    const below = this.#isPrivate || this.#hasThread ? { longOutput: "below" } : {};
+    const outputs = outputMessages(view, output).map((shown, i): [string, Shown] => [
+      `output-${i + 1}`,
+      shown,
+    ]);
+    const result: [string, Shown] = ["result", runDocument(view, output, below)];
+    return this.#hasThread ? [["head", headDocument(view)], result, ...outputs] : [result, ...outputs];
+  }
+
+  get #ownPlace(): Place {
+    const { id, thread } = this.#request;
+    if (this.#isPrivate) return { kind: "post", target: id, thread: null };
+    if (this.#shown === undefined) return { kind: "post", target: id, thread };
+    return { kind: "update", target: this.#ts ?? this.#shown, thread };
+  }
+
+  #placeBelow(view: RunView): Place {
+    const { id, thread } = this.#request;
+    if (this.#isPrivate) return { kind: "post", target: id, thread: null };
+    const own = `${view.row.id}:${this.#hasThread ? "head" : "result"}`;
+    return { kind: "post", target: id, thread: thread ?? this.#ts ?? this.#shown ?? own };
+  }
+
+  /** Where nobody else is spoken to, or nothing else can be: a request without a channel. */
   get #isPrivate(): boolean {
-    return this.#view?.manifest.reply === "private";
+    return this.#view?.manifest.reply === "private" || this.#request.channel === null;
   }
 
-  /** Long output goes below the run's own message; the result itself into a thread where the Op or the request says so. */
-  #threadOf(isResult: boolean): { thread?: string } {
-    const id = this.#view?.row.id;
-    if (!isResult) return { thread: this.#request.thread ?? this.#ts ?? this.#shown ?? `${id}:result` };
-    return this.#request.thread === null ? {} : { thread: this.#request.thread };
+  /** Output and result have a thread of their own. What was asked in a thread stays in that one. */
+  get #hasThread(): boolean {
+    return this.#view?.manifest.reply === "thread" && this.#request.thread === null;
+  }
+
+  #stateDocument(view: RunView): Shown {
+    const o = { progress: this.#progress };
+    return this.#hasThread ? headDocument(view, o) : runDocument(view, this.#output.shown, o);
   }
 
   #showState(): void {
@@ -138,7 +152,7 @@ export class Presenter implements RunListener {
     const { channel } = this.#request;
     if (view === undefined || channel === null) return;
     this.#shown = `${view.row.id}:state`;
-    const { document, parts } = runDocument(view, this.#output.shown, { progress: this.#progress });
+    const { document, parts } = this.#stateDocument(view);
     void this.#outbox
       .post(
         {
@@ -156,13 +170,13 @@ export class Presenter implements RunListener {
   }
 
   #refreshSoon(): void {
-    if (this.#shown === undefined) return;
+    if (this.#shown === undefined || this.#ended) return;
     this.#refresh ??= setTimeout(() => {
       this.#refresh = undefined;
       const view = this.#view;
       const { channel } = this.#request;
       if (view === undefined || channel === null || this.#shown === undefined) return;
-      const { document, parts } = runDocument(view, this.#output.shown, { progress: this.#progress });
+      const { document, parts } = this.#stateDocument(view);
       this.#outbox.update(
         {
           nonce: `${view.row.id}:state-${Date.now()}`,
@@ -176,7 +190,6 @@ export class Presenter implements RunListener {
   }
 
   #stop(): void {
-    this.#over = true;
     clearTimeout(this.#first);
     clearTimeout(this.#refresh);
     this.#first = undefined;

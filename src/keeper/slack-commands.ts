@@ -292,7 +292,7 @@ async function show(session: Session, caller: Caller, rest: string): Promise<Ans
 
 async function run(session: Session, caller: Caller, request: Request, rest: string): Promise<Answer> {
   const [name = ""] = need(rest, "Which Op? Write: /ops run OP, and /ops list to see them").split(/\s+/, 1);
-  const presenter = new Presenter({ outbox: session.outbox, peers: session.peers, request });
+  const presenter = new Presenter({ outbox: session.outbox, request });
   const view = await session.runs.request({
     caller,
     op: name,

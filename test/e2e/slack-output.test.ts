@@ -71,3 +71,29 @@ t.test("output that the Op's bound cut says so where it ends", async (t) => {
     else await workspace.waitFor(() => note.test(plain(below(shown).at(-1) ?? shown)), PATIENCE);
   }
 });
+
+t.test("reply: thread: the state above, output and result below", async (t) => {
+  await publish("op: demo/thread\nsummary: Thread\nreply: thread", "echo begin; sleep 300\n");
+  workspace.command("bob", "ops", "/ops run demo/thread");
+  const shown = await workspace.waitFor(
+    () => workspace.messages("ops").find((m) => /demo\/thread is running/.test(plain(m))),
+    PATIENCE,
+  );
+  workspace.click("bob", shown, "cancel");
+  t.same(await lines(shown, /was canceled/), ["begin"]);
+  await workspace.waitFor(() => /was canceled/.test(plain(shown)), PATIENCE);
+  t.match(plain(shown), /Output and result: in the thread/);
+  t.notMatch(plain(shown), /│|\[Cancel\]/, "no output above");
+  t.same(
+    below(shown).map((m) => /demo\/thread was canceled/.test(plain(m))),
+    [true],
+  );
+
+  await publish(
+    "op: demo/threads\nsummary: Long, in a thread\nreply: thread",
+    LOOP(900, 'echo "line $i of a long output"'),
+  );
+  const long = await run("demo/threads");
+  t.equal((await lines(long, /line 900 /)).length, 900);
+  t.match(plain(below(long)[0]!), /succeeded[\s\S]*bytes of output, below/);
+});
