@@ -1,7 +1,10 @@
 import { existsSync, statfsSync } from "node:fs";
 import { join } from "node:path";
+import { asSallyportError } from "../core/errors.ts";
 import { VERSION } from "../host/self.ts";
 import { readSlots } from "../keys/keyring.ts";
+import { DAMAGED_ADVICE } from "../store/failures.ts";
+import type { Store } from "../store/store.ts";
 import type { Appliance } from "./appliance.ts";
 import { storedStatus } from "./session.ts";
 import { STATE_FILES } from "./state-dir.ts";
@@ -66,8 +69,32 @@ export function slackStatus(appliance: Appliance): unknown {
 
 type Check = { name: string; ok: boolean; detail: string };
 
+/** It reads the whole file, on a connection and a thread of its own; a large one is not read to its end. */
+const DATABASE_MS = 10_000;
+let reading: Promise<Check> | undefined;
+
+/** A damaged page is otherwise met only when somebody needs what is on it. Who asks while it is being read hears the same. */
+function checkDatabase(store: Store): Promise<Check> {
+  reading ??= readDatabase(store).finally(() => {
+    reading = undefined;
+  });
+  return reading;
+}
+
+async function readDatabase(store: Store): Promise<Check> {
+  const name = "database";
+  try {
+    const problems = await store.integrity("quick", DATABASE_MS);
+    if (problems.length === 0) return { name, ok: true, detail: "every page is well formed" };
+    return { name, ok: false, detail: `${problems[0]?.slice(0, 300)} ${DAMAGED_ADVICE}` };
+  } catch (error) {
+    const { code, message } = asSallyportError(error);
+    return { name, ok: code === "timeout", detail: message };
+  }
+}
+
 /** Each check says fine, or what to do. */
-export function doctor(appliance: Appliance): { ok: boolean; checks: Check[] } {
+export async function doctor(appliance: Appliance): Promise<{ ok: boolean; checks: Check[] }> {
   const checks: Check[] = [];
   const add = (name: string, ok: boolean, detail: string) => checks.push({ name, ok, detail });
   try {
@@ -76,6 +103,7 @@ export function doctor(appliance: Appliance): { ok: boolean; checks: Check[] } {
   } catch (error) {
     add("keyring", false, error instanceof Error ? error.message : String(error));
   }
+  if (appliance.session !== undefined) checks.push(await checkDatabase(appliance.session.store));
   const disk = statfsSync(appliance.dirs.state);
   const free = Number(disk.bavail) * Number(disk.bsize);
   add(

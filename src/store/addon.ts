@@ -12,6 +12,7 @@ export interface NativeStatement {
 
 export interface NativeDatabase {
   exec(sql: string, done: (error: Error | null) => void): void;
+  interrupt(): void;
   close(done: (error: Error | null) => void): void;
 }
 

@@ -3,6 +3,7 @@ import { SqlError } from "./handle.ts";
 
 const ERROR = 1;
 const NOMEM = 7;
+export const INTERRUPT = 9;
 const CORRUPT = 11;
 const CONSTRAINT = 19;
 const TOOBIG = 18;

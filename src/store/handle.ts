@@ -96,6 +96,11 @@ export class Handle {
     return (await this.all<T>(sql, params))[0];
   }
 
+  /** What runs now fails with SQLITE_INTERRUPT (9); nothing happens when nothing does. */
+  interrupt(): void {
+    if (!this.#closed) this.#native.interrupt();
+  }
+
   close(): Promise<void> {
     return this.#inOrder(async () => {
       if (this.#closed) return;

@@ -3,8 +3,8 @@ import { SallyportError } from "../core/errors.ts";
 import { loadFrontier } from "./append.ts";
 import { checkCanary, checkHeader, plantCanary } from "./canary.ts";
 import { checkFile, createPrivately, DatabaseKey, openConnection, publish } from "./database.ts";
-import { failureOf, toSallyportError } from "./failures.ts";
-import type { Handle, Value } from "./handle.ts";
+import { failureOf, INTERRUPT, toSallyportError } from "./failures.ts";
+import { type Handle, SqlError, type Value } from "./handle.ts";
 import type { Log } from "./log.ts";
 import { StoredLog } from "./log.ts";
 import { migrate, schemaVersion } from "./migrations.ts";
@@ -42,8 +42,11 @@ export interface Store {
   readonly read: Reader;
   readonly log: Log;
   status(): StoreStatus;
-  /** What is wrong, in words; [] when sound. `full` checks the MAC of every page too and reads all of the file. */
-  integrity(kind: "quick" | "full"): Promise<string[]>;
+  /**
+   * What is wrong, in words; [] when sound. `full` checks the MAC of every page too and reads all of the file. Throws `timeout`
+   * when it has not come to an end within so many milliseconds.
+   */
+  integrity(kind: "quick" | "full", withinMs?: number): Promise<string[]>;
   /** Answers what was accepted; every later change is refused with `sealed`. What is there can still be read. */
   finish(): Promise<void>;
   /** As `finish`, then closes; every later call is refused with `sealed`. */
@@ -146,8 +149,10 @@ class OpenStore implements Store {
   }
 
   /** On a connection of its own: a bad page makes a connection useless, and a full check takes long. */
-  async integrity(kind: "quick" | "full"): Promise<string[]> {
+  async integrity(kind: "quick" | "full", withinMs?: number): Promise<string[]> {
     const handle = await openConnection(this.#parts.file, this.#parts.key, "reader");
+    // Again and again, for one that comes between two statements is lost.
+    const timer = withinMs === undefined ? undefined : setInterval(() => handle.interrupt(), withinMs);
     try {
       const bad: string[] = [];
       if (kind === "full") {
@@ -159,9 +164,12 @@ class OpenStore implements Store {
       const found = await handle.all<Record<string, string>>(pragma);
       return found.map((row) => String(Object.values(row)[0])).filter((text) => text !== "ok");
     } catch (error) {
+      if (error instanceof SqlError && error.errno === INTERRUPT)
+        throw new SallyportError("timeout", `The database was not read to its end within ${withinMs} ms.`);
       if (failureOf(error) === "statement") throw toSallyportError(error);
       return [toSallyportError(error).message];
     } finally {
+      clearInterval(timer);
       await handle.close().catch(() => undefined);
     }
   }

@@ -17,6 +17,7 @@ import { subkey } from "../../src/keys/envelope.ts";
 import { Kdf } from "../../src/keys/kdf.ts";
 import { openKeyring } from "../../src/keys/keyring.ts";
 import { DatabaseKey, openConnection } from "../../src/store/database.ts";
+import type { Handle } from "../../src/store/handle.ts";
 import { PASSPHRASE } from "../e2e/appliance.ts";
 import { Box, FILE_TIMEOUT } from "./support.ts";
 
@@ -134,13 +135,30 @@ t.test("a damaged database: exit 6 at unlock with what to do, the keeper lives a
   await stopped();
 });
 
+t.test("a damaged page that nobody has read yet: doctor finds it", async (t) => {
+  await box.serve();
+  await box.tryUnlock();
+  await box.op("large", `# ${"x".repeat(20_000)}`);
+  t.match((await box.cli(["doctor"])).stdout, /fine {3}database: every page/);
+  await stopped();
+  const handle = await openDatabase();
+  const [found] = await handle.all<{ pageno: number }>(
+    "SELECT pageno FROM dbstat WHERE name = 'bundles' AND pagetype = 'overflow'",
+  );
+  await handle.close();
+  flip(database(), ((found?.pageno ?? 0) - 1) * 4096 + 1000);
+  await box.serve();
+  t.equal((await box.tryUnlock()).status, 0, "nothing that unlocking needs is on that page");
+  const said = await box.cli(["doctor"]);
+  t.equal(said.status, 1);
+  t.match(said.stdout, /WRONG {2}database: .*restore the last backup/);
+  t.match(await box.status(), { state: "unlocked" });
+  await stopped();
+  copyFileSync(kept(database()), database());
+});
+
 t.test("a changed entry: audit verify ends with 6 and names it", async (t) => {
-  const { root } = await openKeyring({
-    file: keyring(),
-    kdf: new Kdf(),
-    with: { kind: "passphrase", passphrase: Buffer.from(PASSPHRASE) },
-  });
-  const handle = await openConnection(database(), new DatabaseKey(subkey(root, "database")), "writer");
+  const handle = await openDatabase();
   await handle.exec("DROP TRIGGER log_entry_keep");
   const [row] = await handle.all<{ entry: Uint8Array }>("SELECT entry FROM log_entry WHERE seq = 2");
   const text = Buffer.from(row?.entry ?? []).toString();
@@ -157,6 +175,15 @@ t.test("a changed entry: audit verify ends with 6 and names it", async (t) => {
   t.match(await box.status(), { state: "unlocked" }, "the keeper lives");
   await stopped();
 });
+
+async function openDatabase(): Promise<Handle> {
+  const { root } = await openKeyring({
+    file: keyring(),
+    kdf: new Kdf(),
+    with: { kind: "passphrase", passphrase: Buffer.from(PASSPHRASE) },
+  });
+  return openConnection(database(), new DatabaseKey(subkey(root, "database")), "writer");
+}
 
 function flip(file: string, at: number): void {
   const bytes = readFileSync(file);

@@ -203,3 +203,17 @@ t.test("a flipped byte in a page: one clear error, the rest goes on", async (t) 
   t.match(await again.integrity("full"), [/HMAC verification failed/]);
   t.same((await again.integrity("quick")).length > 0, true);
 });
+
+t.test("an integrity check ends in time", async (t) => {
+  const store = await scratch(t).open(true);
+  for (let n = 0; n < 2; n++)
+    await store.mutate(async (tx) => {
+      tx.log(HEARTBEAT);
+      const digest = `sha256:${String(n).repeat(64)}`;
+      await tx.run("INSERT INTO bundles VALUES (?, zeroblob(16000000))", [digest]);
+    });
+  t.equal(await codeOf(store.integrity("quick", 1)), "timeout");
+  t.same(await store.integrity("quick", 60_000), []);
+  await store.mutate((tx) => tx.log(HEARTBEAT));
+  t.equal(store.status().writable, true);
+});
