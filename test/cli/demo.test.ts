@@ -18,7 +18,7 @@ t.test("the recorded demo is what the demo prints today, in the README too", asy
   t.equal(normal(block ?? ""), normal(out), "as the README; docs/demo.md says how to record it anew");
   t.match(
     out,
-    /▶ demo\/slow is running\n(?: {4}.*\n)*? {4}· step \d of 3/,
+    /▶ demo\/slow is running\n(?: {4}.*\n)*? {4}│ Progress: step \d of 3/,
     "progress was shown while it ran",
   );
   t.notMatch(out, "WORKED", "nothing that misbehaves worked");
