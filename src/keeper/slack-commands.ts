@@ -12,20 +12,10 @@ import { LINK_MINUTES, requestLink } from "./linking.ts";
 import { runLog } from "./log-view.ts";
 import { Presenter } from "./presenter.ts";
 import type { Session } from "./session.ts";
+import { helpDocument, linkedDocument, statusDocument, whoamiDocument } from "./slack-answers.ts";
 import type { Answer } from "./slack-desk.ts";
 
 type Request = MessageOf<"slack.request">;
-
-const HELP: readonly (readonly [string, string])[] = [
-  ["/ops list", "the Ops that you may run here"],
-  ["/ops run OP [--INPUT VALUE ...]", "run one"],
-  ["/ops show OP or RUN", "what an Op takes, or how a run went"],
-  ["/ops log [OP]", "who ran what"],
-  ["/ops cancel RUN", "end a run"],
-  ["/ops whoami", "who sallyport takes you for"],
-  ["/ops link", "link this Slack account to a user of the appliance"],
-  ["/ops status", "how the appliance is"],
-];
 
 /** Every surface of Slack ends here: a slash command, a mention with the same words, a button, a modal, the Home tab. */
 export async function dispatchSlack(session: Session, request: Request): Promise<Answer> {
@@ -200,10 +190,6 @@ async function answerLink(session: Session, request: Request): Promise<Answer> {
   );
 }
 
-function linkedDocument(caller: Caller): Document {
-  return say(`This Slack account is linked to ${caller.principal.name} already.`);
-}
-
 async function guarded(
   session: Session,
   caller: Caller,
@@ -212,44 +198,6 @@ async function guarded(
 ): Promise<Document> {
   await session.access.demand(caller, action, { kind: "appliance" });
   return make();
-}
-
-function helpDocument(): Document {
-  return say("sallyport runs your team's Ops on its own host.", {
-    kind: "list",
-    items: HELP.map(([title, detail]) => ({ title, detail })),
-  });
-}
-
-function whoamiDocument(caller: Caller, request: Request): Document {
-  const { principal } = caller;
-  const roles = [
-    ...principal.roles.map((r) => `${r.role} of ${r.namespace === "*" ? "everything" : r.namespace}`),
-    ...principal.groups.flatMap((g) =>
-      g.roles.map(
-        (r) => `${r.role} of ${r.namespace === "*" ? "everything" : r.namespace} (by group ${g.name})`,
-      ),
-    ),
-  ];
-  return say(`You are ${principal.name}.`, {
-    kind: "fields",
-    rows: [
-      ["Workspace", request.identity.team],
-      ["Member ID", request.identity.user],
-      ["Roles", roles.length === 0 ? "none" : roles.join(", ").slice(0, 1500)],
-    ],
-  });
-}
-
-function statusDocument(session: Session): Document {
-  const status = session.status();
-  const rows: [string, string][] = [
-    ["State", "unlocked"],
-    ["Runs under way", String(status.running)],
-    ["Sandbox", status.sandbox],
-    ["Log entries", String(status.logSize)],
-  ];
-  return say("sallyport is up.", { kind: "fields", rows });
 }
 
 async function listDocument(session: Session, caller: Caller): Promise<Document> {

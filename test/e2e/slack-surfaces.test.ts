@@ -2,6 +2,7 @@ import { join } from "node:path";
 import t from "tap";
 import { acting, type Delivery, type Message } from "../../src/workspace/index.ts";
 import { TestAppliance } from "./appliance.ts";
+import { otherEnvelopes } from "./other-envelopes.ts";
 import {
   answer,
   type Ecs,
@@ -250,95 +251,9 @@ for (const [name, surface] of Object.entries(SURFACES)) {
 // ---- what is no command ---------------------------------------------------------------------------------------------
 t.test("a modal, the Home tab and every other kind of envelope run nothing", async (t) => {
   const before = lastEntry();
-  const person = workspace.person("bob");
-  const base = {
-    user: { id: person.id, username: "bob", team_id: person.teamId },
-    team: { id: workspace.team.id },
-    enterprise: null,
-    is_enterprise_install: false,
-    api_app_id: workspace.appId,
-    token: "x",
-    trigger_id: "1.2.3",
-  };
-  const view = {
-    id: "V1",
-    type: "modal",
-    callback_id: "run",
-    private_metadata: "demo/hello --name Max",
-    state: { values: { op: { op: { type: "plain_text_input", value: "demo/hello" } } } },
-    blocks: [],
-  };
-  const event = (e: object) => ({
-    type: "event_callback",
-    team_id: workspace.team.id,
-    event_id: `Ev${Math.random().toString(36).slice(2).toUpperCase()}`,
-    event: { user: person.id, channel: ops(), ts: "1.2", ...e },
-  });
-  const text = `<@${workspace.bot.userId}> run demo/hello --name Max`;
-  const ENVELOPES: [string, string, object][] = [
-    ["view_submission", "interactive", { ...base, type: "view_submission", view }],
-    [
-      "block_actions of a view",
-      "interactive",
-      {
-        ...base,
-        type: "block_actions",
-        trigger_id: "1.2.4",
-        container: { type: "view", view_id: "V1" },
-        view,
-        actions: [{ type: "button", action_id: "modal-run", value: "demo/hello" }],
-      },
-    ],
-    ["view_closed", "interactive", { ...base, type: "view_closed", view }],
-    ["shortcut", "interactive", { ...base, type: "shortcut", callback_id: "run" }],
-    [
-      "message_action",
-      "interactive",
-      { ...base, type: "message_action", callback_id: "run", message: { text } },
-    ],
-    [
-      "block_suggestion",
-      "interactive",
-      { ...base, type: "block_suggestion", action_id: "run", value: "demo/hello" },
-    ],
-    ["message in a channel", "events_api", event({ type: "message", text, channel_type: "channel" })],
-    ["message in a direct message", "events_api", event({ type: "message", text, channel_type: "im" })],
-    [
-      "message_changed",
-      "events_api",
-      event({ type: "message", subtype: "message_changed", message: { text, user: person.id } }),
-    ],
-    [
-      "edited mention",
-      "events_api",
-      event({ type: "app_mention", text, edited: { user: person.id, ts: "1.3" } }),
-    ],
-    ["mention with a subtype", "events_api", event({ type: "app_mention", text, subtype: "file_share" })],
-    ["mention inside a sentence", "events_api", event({ type: "app_mention", text: `thanks ${text}` })],
-    [
-      "reaction_added",
-      "events_api",
-      event({ type: "reaction_added", reaction: "white_check_mark", item: { ts: "1.1" } }),
-    ],
-    ["workflow step", "events_api", event({ type: "function_executed", function: { callback_id: "run" } })],
-    [
-      "another command",
-      "slash_commands",
-      {
-        team_id: workspace.team.id,
-        user_id: person.id,
-        channel_id: ops(),
-        channel_name: "ops",
-        command: "/run",
-        text: "demo/hello",
-        is_enterprise_install: "false",
-      },
-    ],
-    ["a type that is not known", "workflows", { ...base, type: "run" }],
-  ];
   // Slack is asked anew about who sends a modal: as slowly as on a busy day, so that what comes later overtakes it.
   workspace.faults.api("users.info", { delayMs: 300 }, 3);
-  for (const [i, [, type, payload]] of ENVELOPES.entries())
+  for (const [i, [, type, payload]] of otherEnvelopes(workspace, "bob").entries())
     workspace.faults.send(
       JSON.stringify({
         envelope_id: `00000000-0000-4000-8000-${String(i).padStart(12, "0")}`,

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import t from "tap";
-import { type Envelope, MAX_FRAME, readFrame } from "../../src/slack/frame.ts";
+import { type Envelope, readFrame } from "../../src/slack/frame.ts";
 import { parseEnvelope } from "../../src/slack/parse.ts";
 import type { Home, Parsed } from "../../src/slack/types.ts";
 
@@ -203,24 +203,6 @@ t.test("each field of a slash command is checked, and what is bad is named", asy
   }
 });
 
-t.test("an envelope's own fields", async (t) => {
-  const sample = samples.get("slash_commands.public_channel") ?? {};
-  const read = (over: Json) => readFrame(JSON.stringify({ ...sample, ...over }));
-  for (const envelope_id of [undefined, "", "a b", "x".repeat(121), 7])
-    t.match(read({ envelope_id }), { why: /envelope_id/ });
-  for (const type of [undefined, "", "x".repeat(101), 7]) t.match(read({ type }), { why: /type/ });
-  for (const [retry_attempt, retry] of [
-    [2, 2],
-    [-1, 0],
-    [1.5, 0],
-    ["2", 0],
-    [1001, 0],
-  ])
-    t.match(read({ retry_attempt }), { envelope: { retry } });
-  t.match(read({ accepts_response_payload: 1 }), { envelope: { acceptsPayload: false } });
-  t.match(read({ accepts_response_payload: true }), { envelope: { acceptsPayload: true } });
-});
-
 t.test("what is not known is refused, by name and with an alarm", async (t) => {
   const other = parse("slash_commands.public_channel", HOME, (p) => Object.assign(p, { command: "/run" }));
   t.equal(other.refusal?.name, "unknown_command");
@@ -295,29 +277,6 @@ t.test("bounds", async (t) => {
     (p.view as { state: Json }).state = { values };
   });
   t.equal(form.refusal?.name, "too_long");
-});
-
-t.test("frames", async (t) => {
-  const kind = (frame: unknown) => readFrame(typeof frame === "string" ? frame : JSON.stringify(frame)).kind;
-  t.equal(kind("null"), "malformed");
-  t.equal(kind("[]"), "malformed");
-  t.equal(kind("{"), "malformed");
-  t.equal(kind({}), "malformed");
-  t.equal(kind({ type: "slash_commands" }), "malformed", "no envelope_id");
-  t.equal(
-    kind({ type: "slash_commands", envelope_id: "x\n" }),
-    "malformed",
-    "an id that could not be echoed",
-  );
-  t.equal(readFrame(Buffer.from("{}")).kind, "malformed", "binary");
-  t.equal(kind(`"${"x".repeat(MAX_FRAME)}"`), "oversized");
-  t.equal(kind("[".repeat(500_000)), "malformed", "nesting costs no stack");
-  t.same(readFrame('{"type":"hello","num_connections":3}'), { kind: "hello", connections: 3 });
-  t.same(readFrame('{"type":"hello","num_connections":"x"}'), { kind: "hello", connections: 0 });
-  for (const reason of ["link_disabled", "refresh_requested", "too_many_websockets", "warning"]) {
-    const frame = readFileSync(new URL(`02-disconnect.${reason}.json`, FOLDERS[1]!), "utf8");
-    t.match(readFrame(frame), { kind: "disconnect", reason });
-  }
 });
 
 function paths(value: unknown, at: (string | number)[] = []): (string | number)[][] {

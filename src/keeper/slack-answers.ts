@@ -1,0 +1,60 @@
+import type { Document } from "../wire/document.ts";
+import type { MessageOf } from "../wire/messages.ts";
+import type { Caller } from "./callers.ts";
+import { say } from "./documents.ts";
+import type { Session } from "./session.ts";
+
+/** What the commands say that are about sallyport itself. Nothing is decided here. */
+
+const HELP: readonly (readonly [string, string])[] = [
+  ["/ops list", "the Ops that you may run here"],
+  ["/ops run OP [--INPUT VALUE ...]", "run one"],
+  ["/ops show OP or RUN", "what an Op takes, or how a run went"],
+  ["/ops log [OP]", "who ran what"],
+  ["/ops cancel RUN", "end a run"],
+  ["/ops whoami", "who sallyport takes you for"],
+  ["/ops link", "link this Slack account to a user of the appliance"],
+  ["/ops status", "how the appliance is"],
+];
+
+export function helpDocument(): Document {
+  return say("sallyport runs your team's Ops on its own host.", {
+    kind: "list",
+    items: HELP.map(([title, detail]) => ({ title, detail })),
+  });
+}
+
+export function whoamiDocument(caller: Caller, request: MessageOf<"slack.request">): Document {
+  const { principal } = caller;
+  const roles = [
+    ...principal.roles.map((r) => `${r.role} of ${r.namespace === "*" ? "everything" : r.namespace}`),
+    ...principal.groups.flatMap((g) =>
+      g.roles.map(
+        (r) => `${r.role} of ${r.namespace === "*" ? "everything" : r.namespace} (by group ${g.name})`,
+      ),
+    ),
+  ];
+  return say(`You are ${principal.name}.`, {
+    kind: "fields",
+    rows: [
+      ["Workspace", request.identity.team],
+      ["Member ID", request.identity.user],
+      ["Roles", roles.length === 0 ? "none" : roles.join(", ").slice(0, 1500)],
+    ],
+  });
+}
+
+export function statusDocument(session: Session): Document {
+  const status = session.status();
+  const rows: [string, string][] = [
+    ["State", "unlocked"],
+    ["Runs under way", String(status.running)],
+    ["Sandbox", status.sandbox],
+    ["Log entries", String(status.logSize)],
+  ];
+  return say("sallyport is up.", { kind: "fields", rows });
+}
+
+export function linkedDocument(caller: Caller): Document {
+  return say(`This Slack account is linked to ${caller.principal.name} already.`);
+}
