@@ -1,11 +1,15 @@
 import { spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
+import t from "tap";
 import { repoPath } from "../../src/host/self.ts";
 import { parseEndpoint } from "../../src/slack/endpoint.ts";
 import { SESSION_LIMITS, Session, type SessionLimits } from "../../src/slack/session.ts";
 import { Connection } from "../../src/wire/connection.ts";
 import type { Message, MessageOf, MessageType } from "../../src/wire/messages.ts";
 import { startWorkspace, type Workspace, type WorkspaceOptions } from "../../src/workspace/index.ts";
+
+// On a busy machine the files that use a rig need more than the 30 s that tap gives by itself.
+t.setTimeout(120_000);
 
 export type Sent = { [T in MessageType]: MessageOf<T> }[MessageType];
 

@@ -1,6 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import t from "tap";
+import { FILE_TIMEOUT } from "../../faults/support.ts";
+
+// Every file that plays a demo needs more than the 30 s that tap gives by itself.
+t.setTimeout(FILE_TIMEOUT);
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 const PACKAGED = join(ROOT, "dist/sallyport");
