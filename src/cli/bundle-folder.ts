@@ -13,6 +13,7 @@ const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 // Not in Node's constants: names an entry without opening it, so that a device or FIFO is never touched.
 const O_PATH = 0o10000000;
 
+const ENTRIES = BUNDLE_LIMITS.files + BUNDLE_LIMITS.folders;
 const bad = (detail: string, cause?: unknown): SallyportError =>
   new SallyportError("bundle_invalid", detail, { cause });
 const code = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? "error";
@@ -46,8 +47,7 @@ function readFolder(walk: Walk, fd: number, prefix: string): void {
   for (const name of namesIn(fd, prefix)) {
     const path = prefix + name;
     // Empty folders count as well, else a tree of them could keep the walk busy without end.
-    if (++walk.entries > BUNDLE_LIMITS.files * 2)
-      throw bad(`The folder has more than ${BUNDLE_LIMITS.files * 2} files and folders.`);
+    if (++walk.entries > ENTRIES) throw bad(`The folder has more than ${ENTRIES} files and folders.`);
     checkBundlePath(path);
     const kind = kindOf(fd, name, path);
     const child = open(fd, name, kind === "folder" ? O_RDONLY | O_DIRECTORY : O_RDONLY | O_NONBLOCK, path);

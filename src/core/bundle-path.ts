@@ -1,7 +1,14 @@
 import { SallyportError } from "./errors.ts";
 
 /** Bounds of a published Op. Bytes, except for counts. */
-export const BUNDLE_LIMITS = { files: 512, total: 8 * 1024 * 1024, path: 255, depth: 16 } as const;
+export const BUNDLE_LIMITS = {
+  files: 512,
+  // With the files, what the launcher makes room for (sandbox/mounts.c: nr_inodes).
+  folders: 512,
+  total: 8 * 1024 * 1024,
+  path: 255,
+  depth: 16,
+} as const;
 
 /**
  * The one form of a path inside a bundle: relative, "/" between parts, no "." or ".." part, printable, well-formed.

@@ -16,6 +16,9 @@ export interface BundleFile {
 
 export { BUNDLE_LIMITS };
 
+const PAGE = 4096;
+/** Beside the files, for what the kernel notes of them and for a small program. */
+const LAUNCH_MEMORY = 2 * 1024 ** 2;
 const MAGIC = Buffer.from("SPB1", "latin1");
 const bad = (detail: string): SallyportError => new SallyportError("bundle_invalid", detail);
 
@@ -86,7 +89,15 @@ export function openBundle(encoded: Uint8Array): { digest: string; files: Bundle
     throw bad(`seccomp names ${showPath(manifest.seccomp)}, which the folder lacks.`);
   }
   // Written into the folder at launch; a file of the Op must not stand in for what the person typed.
-  if (byPath.has("input.json")) throw bad("input.json is made at each run; the folder must not hold one.");
+  if (files.some(({ path }) => path.split("/")[0] === "input.json"))
+    throw bad("input.json is made at each run; the folder must not hold one.");
+  const least =
+    LAUNCH_MEMORY + files.reduce((sum, { bytes }) => sum + Math.ceil(bytes.length / PAGE) * PAGE, 0);
+  if (manifest.limits.memoryBytes < least) {
+    throw bad(
+      `limits.memory is ${manifest.limits.memoryBytes} bytes; a run's copy of the files is in memory, so that this folder needs at least ${Math.ceil(least / 1024 ** 2)}MiB.`,
+    );
+  }
   return { digest: bundleDigest(encoded), files, manifest };
 }
 
@@ -118,6 +129,8 @@ function checkAll(files: readonly BundleFile[]): void {
     total += bytes.length;
   }
   for (const path of seen) if (folders.has(path)) throw bad(`${showPath(path)} is both a file and a folder.`);
+  if (folders.size > BUNDLE_LIMITS.folders)
+    throw bad(`There are ${folders.size} folders; an Op may have ${BUNDLE_LIMITS.folders}.`);
   if (total > BUNDLE_LIMITS.total) {
     throw bad(`The files are ${total} bytes together; an Op may have ${BUNDLE_LIMITS.total}.`);
   }

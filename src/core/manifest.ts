@@ -139,6 +139,12 @@ function buildInputs(shapes: NonNullable<z.infer<typeof manifestShape>["inputs"]
   const names = Object.keys(shapes);
   if (names.length > INPUT_LIMITS.inputs) throw bad(`inputs: at most ${INPUT_LIMITS.inputs} are allowed.`);
   return names.map((name) => {
+    const positive = name.slice("no_".length);
+    if (name.startsWith("no_") && Object.hasOwn(shapes, positive) && shapes[positive]?.type === "boolean") {
+      throw bad(
+        `inputs.${name}: --no-${positive} already says that ${positive} is false; name it otherwise.`,
+      );
+    }
     if (!isName("input", name)) {
       throw bad(`inputs: ${showPath(name)} is no input's name; use a-z, 0-9, '_', a letter first.`);
     }

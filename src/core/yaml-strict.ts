@@ -1,4 +1,4 @@
-import { CST, Lexer, parseDocument } from "yaml";
+import { CST, type Document, isScalar, Lexer, parseDocument, visit } from "yaml";
 
 /**
  * A small part of YAML 1.2: maps, lists, plain and quoted scalars, comments. Tags, anchors, aliases, directives,
@@ -8,6 +8,8 @@ import { CST, Lexer, parseDocument } from "yaml";
 export class YamlFault extends Error {}
 
 const MAX_NESTING = 16;
+/** Keys, list items and brackets. The largest op.yaml that is valid needs about 3700. */
+const MAX_PARTS = 5000;
 
 export function parseStrictYaml(text: string): unknown {
   refuseFeatures(text);
@@ -17,7 +19,8 @@ export function parseStrictYaml(text: string): unknown {
     merge: false,
     resolveKnownTags: false,
     customTags: null,
-    uniqueKeys: true,
+    // Its own check compares each key with each other: 64 KiB of keys took the keeper 10 s.
+    uniqueKeys: false,
     strict: true,
     stringKeys: true,
     prettyErrors: false,
@@ -31,6 +34,7 @@ export function parseStrictYaml(text: string): unknown {
     const message = problem.message.split("\n")[0] ?? "";
     throw new YamlFault(`Line ${line} is not YAML that is accepted here: ${message.slice(0, 200)}`);
   }
+  refuseDoubles(document, text);
   const value: unknown = document.toJS({ maxAliasCount: 0 });
   checkTree(value, 0);
   return value;
@@ -43,11 +47,21 @@ const REFUSED: Readonly<Record<string, string>> = {
   "directive-line": "a directive (%)",
 };
 
+const PARTS: ReadonlySet<string> = new Set([
+  "map-value-ind",
+  "explicit-key-ind",
+  "seq-item-ind",
+  "comma",
+  "flow-map-start",
+  "flow-seq-start",
+]);
+
 // The lexer alone does not recurse and builds nothing: what it refuses costs no more than reading the text.
 function refuseFeatures(text: string): void {
   let line = 1;
   let nesting = 0;
   let scalar = false;
+  let parts = 0;
   for (const source of new Lexer().lex(text)) {
     const type: string | null = scalar ? "scalar" : CST.tokenType(source);
     scalar = type === "scalar" && source === CST.SCALAR;
@@ -56,9 +70,27 @@ function refuseFeatures(text: string): void {
       throw new YamlFault(`Line ${line} uses ${refused}, which is not accepted here.`);
     if (type === "flow-map-start" || type === "flow-seq-start") nesting++;
     if (type === "flow-map-end" || type === "flow-seq-end") nesting--;
+    if (PARTS.has(type ?? "") && ++parts > MAX_PARTS)
+      throw new YamlFault(`It has more than ${MAX_PARTS} keys and list items.`);
     if (nesting > MAX_NESTING) throw new YamlFault(`Line ${line} nests deeper than ${MAX_NESTING}.`);
     line += source.split("\n").length - 1;
   }
+}
+
+function refuseDoubles(document: Document.Parsed, text: string): void {
+  visit(document, {
+    Map(_, map) {
+      const seen = new Set<unknown>();
+      for (const { key } of map.items) {
+        if (!isScalar(key)) continue;
+        if (seen.has(key.value)) {
+          const line = text.slice(0, key.range?.[0] ?? 0).split("\n").length;
+          throw new YamlFault(`Line ${line} has a key for the second time; keys must be unique.`);
+        }
+        seen.add(key.value);
+      }
+    },
+  });
 }
 
 function checkTree(value: unknown, depth: number): void {

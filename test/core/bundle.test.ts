@@ -89,6 +89,9 @@ t.test("sets of files that are refused", async (t) => {
   const many = Array.from({ length: 513 }, (_, i) => file(`f${i}`));
   t.throws(() => encodeBundle(many), refused(/513 files; an Op may have 512/));
   t.doesNotThrow(() => encodeBundle(many.slice(1)));
+  const deep = Array.from({ length: 103 }, (_, i) => file(`${i}/b/c/d/e/f`));
+  t.throws(() => encodeBundle(deep), refused(/515 folders; an Op may have 512/));
+  t.doesNotThrow(() => encodeBundle(deep.slice(1)));
   const big = { ...file("a"), bytes: Buffer.alloc(BUNDLE_LIMITS.total) };
   t.doesNotThrow(() => encodeBundle([big]));
   t.throws(() => encodeBundle([big, file("b")]), refused(/8388609 bytes together/));
@@ -156,7 +159,12 @@ t.test("opening an Op looks for what op.yaml names", async (t) => {
   t.throws(() => open(OP, { ...MAIN, mode: 0o644 }), refused(/not executable \(chmod \+x\)/));
   t.throws(() => open(yaml("runtime: node\nentry: a.js")), refused(/entry names "a\.js"/));
   t.throws(() => open(yaml("run: [ls]\nseccomp: s.json")), refused(/seccomp names "s\.json"/));
-  t.throws(() => open(OP, MAIN, file("input.json")), refused(/input\.json is made at each run/));
+  for (const path of ["input.json", "input.json/x", "input.json/x/y"])
+    t.throws(() => open(OP, MAIN, file(path)), refused(/input\.json is made at each run/), path);
+  const small = yaml("run: [ls]\nlimits: {memory: 8MiB}");
+  const big = (mib: number) => ({ ...file("big"), bytes: Buffer.alloc(mib * 1024 ** 2) });
+  t.throws(() => open(small, big(7)), refused(/^limits\.memory is 8388608 bytes; .* at least 10MiB/));
+  t.doesNotThrow(() => open(small, big(5)));
   t.throws(() => open(yaml("run: [ls]\nfoo: 1")), { code: "manifest_invalid" });
   const lone = 'run: [ls]\ninputs: {x: {type: string, description: "\\ud800"}}';
   t.throws(() => open(yaml(lone)), { code: "manifest_invalid" }, "and never what storing it would trip over");

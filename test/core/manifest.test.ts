@@ -196,6 +196,10 @@ t.test("a bad op.yaml gets one sentence that names the key", async (t) => {
       ],
     ),
     [`${HEAD}run: ["/bin/a\\u202eb"]`, /^run\[0\]: must be/],
+    [
+      `${BASE}inputs: {dry: {type: boolean}, no_dry: {type: string}}`,
+      /^inputs\.no_dry: --no-dry already says that dry is false/,
+    ],
     [`${BASE}secrets: [lower]`, /^secrets\[0\]: must be a secret's name/],
     [`${BASE}secrets: [A, A]`, /^secrets: A is there twice/],
     [`${BASE}secrets: [{name: A, as: argv}]`, /^secrets\[0\]: must be a secret's name/],
@@ -275,12 +279,26 @@ t.test("YAML beyond keys, lists and values is refused", async (t) => {
     ["a: [\n", /Line 2 is not YAML/],
     ["\ta: b", /Line 1 is not YAML/],
     [`${BASE}x: "\u0007"`, /control character/],
+    // Each of these kept the keeper busy for 2 to 18 s.
+    [Array.from({ length: 9000 }, (_, i) => `k${i}:`).join("\n"), /more than 5000 keys and list items/],
+    [`{${Array.from({ length: 9000 }, (_, i) => `k${i}`)}}`, /more than 5000 keys/],
+    ["?\n".repeat(30_000), /more than 5000 keys/],
+    ["{}".repeat(30_000), /more than 5000 keys/],
+    ["-\n".repeat(30_000), /more than 5000 keys/],
+    [`${BASE}limits: {pids: 1, cpu: 1, "pids": 2}`, /Line 4 .* must be unique/],
     [`${BASE}# ${"x".repeat(70_000)}`, /at most 65536 are read/],
   ];
   for (const [text, expected] of cases)
     t.match(faultOf(text), expected, JSON.stringify(text.replace(BASE, "…")).slice(0, 60));
   t.match(faultOf(Buffer.from([0x6f, 0x70, 0x3a, 0xff])), /not UTF-8/);
   t.equal(faultOf(`---\n${BASE}`), "accepted", "one document may begin with ---");
+  const choices = Array.from({ length: 100 }, (_, i) => `c${i}`);
+  const inputs = Array.from({ length: 32 }, (_, i) => `i${i}: {type: string, enum: [${choices}]}`);
+  t.equal(faultOf(`${BASE}inputs: {${inputs}}`), "accepted", "all that may be is below the bound");
+});
+
+t.test("no_x beside an x that is no boolean", async (t) => {
+  t.equal(faultOf(`${BASE}inputs: {dry: {type: string}, no_dry: {type: boolean}}`), "accepted");
 });
 
 t.test("what no launch could take is refused, whatever a person would give", async (t) => {

@@ -77,6 +77,18 @@ const BAD: Record<string, string> = {
   "a folder by link": dir((d) => symlinkSync("/etc", join(d, "etc"))),
   "a name with a line break": dir((d) => writeFileSync(join(d, "a\nb"), "")),
   "the name that sallyport writes itself": dir((d) => writeFileSync(join(d, "input.json"), "{}")),
+  "a description that no log can hold": with_('inputs: {x: {type: string, description: "\\ud800"}}\n'),
+  "an input as a shell's script": folder(
+    `op: demo/good\nsummary: x\nrun: [sh, "-c", "\u0024{x}"]\ninputs: {x: {type: string, required: true}}\n`,
+  ),
+  "less memory than the files need": dir((d) => {
+    writeFileSync(join(d, "op.yaml"), `${GOOD}limits: {memory: 4MiB}\n`);
+    writeFileSync(join(d, "big"), Buffer.alloc(4 * 1024 * 1024));
+  }),
+  "a folder where sallyport writes a file": dir((d) => {
+    mkdirSync(join(d, "input.json"));
+    writeFileSync(join(d, "input.json/x"), "");
+  }),
   "513 files": dir((d) => {
     for (let i = 0; i < 513; i++) writeFileSync(join(d, `f${i}`), "");
   }),
@@ -133,6 +145,11 @@ t.test("a good one: same content, same version; another content, the next; and b
   await appliance.ok(["op", "rollback", "demo/good", "1"]);
   t.equal(await output(), "one");
   t.equal((await appliance.cli(["op", "activate", "demo/good", "9"])).status, 1, "no such version");
+  for (const args of [
+    ["op", "activate", "demo/good", "two"],
+    ["op", "show", "demo/good", "--version-number", "1e1"],
+  ])
+    t.match(await appliance.cli(args), { status: 2, stderr: /A version is a whole number/ });
   await appliance.ok(["op", "activate", "demo/good", "2"]);
   t.equal(await output(), "two");
 
@@ -145,6 +162,22 @@ t.test("a good one: same content, same version; another content, the next; and b
   t.equal(logged(appliance, "run.requested").length, runs);
   await appliance.ok(["op", "activate", "demo/good", "2"]);
   t.equal(await output(), "two", "activated again");
+});
+
+t.test("validate says what publish says", async (t) => {
+  const path = folder(
+    `op: demo/asks\nsummary: x\nrun: ["./main.sh", "\u0024{x}"]\ninputs: {x: {type: string, required: true}}\nsecrets: [KEY]\nconfirm: totp\n`,
+  );
+  type Told = { digest: string; warnings: string[] };
+  const validated = (await appliance.ok(["op", "validate", path, "--json"])).json() as Told;
+  const published = (await appliance.publish(path)).json() as Told;
+  t.same(validated.warnings, published.warnings);
+  t.equal(validated.digest, published.digest);
+  t.match(validated.warnings, [
+    /may be read as an option/,
+    /can't run .* confirmation by totp/,
+    /can't run .* secrets/,
+  ]);
 });
 
 t.test("who is no coder does not publish, roll back, disable or look", { skip: rootOnly() }, async (t) => {

@@ -1,5 +1,6 @@
 import type { Command as Program } from "commander";
 import { encodeBundle, openBundle } from "../../core/bundle.ts";
+import { SallyportError } from "../../core/errors.ts";
 import { manifestWarnings } from "../../core/manifest-warnings.ts";
 import { readBundleFolder } from "../bundle-folder.ts";
 import { pairs, printData, table } from "../print.ts";
@@ -62,7 +63,7 @@ export function addOps(program: Program, admin: Admin): void {
         "op.show",
         {
           op: name,
-          ...(options.versionNumber === undefined ? {} : { version: Number(options.versionNumber) }),
+          ...(options.versionNumber === undefined ? {} : { version: versionOf(options.versionNumber) }),
         },
         pairs,
       ),
@@ -89,7 +90,7 @@ export function addOps(program: Program, admin: Admin): void {
     common(op.command(`${word} <op> <version>`))
       .description("make a stored version the one that runs")
       .action((name: string, version: string, _: object, command: Program) =>
-        admin.show(command, "op.activate", { op: name, version: Number(version) }, () => [
+        admin.show(command, "op.activate", { op: name, version: versionOf(version) }, () => [
           `${name} now runs version ${version}.`,
         ]),
       );
@@ -99,4 +100,9 @@ export function addOps(program: Program, admin: Admin): void {
     .action((name: string, _: object, command: Program) =>
       admin.show(command, "op.disable", { op: name }, () => [`${name} is disabled.`]),
     );
+}
+
+function versionOf(text: string): number {
+  if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text);
+  throw new SallyportError("usage", "A version is a whole number; see: sallyport op versions NAMESPACE/OP");
 }
