@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -31,14 +30,6 @@ static napi_value fn_disable_core_dumps(napi_env env, napi_callback_info info) {
     if (!h_args(env, info, 0, argv)) return NULL;
     struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none)) return h_fail(env, "setrlimit(RLIMIT_CORE)", errno);
-    return NULL;
-}
-
-static napi_value fn_pdeathsig(napi_env env, napi_callback_info info) {
-    napi_value argv[1];
-    int sig;
-    if (!h_args(env, info, 1, argv) || !h_int(env, argv[0], "signal", 1, 64, &sig)) return NULL;
-    if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0)) return h_fail(env, "prctl(PR_SET_PDEATHSIG)", errno);
     return NULL;
 }
 
@@ -107,12 +98,11 @@ NAPI_MODULE_INIT(/* napi_env env, napi_value exports */) {
         napi_callback call;
     } table[] = {
         {"setDumpable", fn_set_dumpable}, {"disableCoreDumps", fn_disable_core_dumps},
-        {"pdeathsig", fn_pdeathsig},      {"peerCred", fn_peer_cred},
-        {"tryLock", fn_try_lock},         {"wipe", fn_wipe},
-        {"seccompTsync", fn_seccomp_tsync}, {"socketpair", fn_socketpair},
-        {"pipe", fn_pipe},                {"memfd", fn_memfd},
-        {"sendFds", fn_send_fds},         {"recvFds", fn_recv_fds},
-        {"setCloexec", fn_set_cloexec},   {"closeFd", fn_close_fd},
+        {"peerCred", fn_peer_cred},       {"tryLock", fn_try_lock},
+        {"wipe", fn_wipe},                {"seccompTsync", fn_seccomp_tsync},
+        {"socketpair", fn_socketpair},    {"pipe", fn_pipe},
+        {"memfd", fn_memfd},              {"sendFds", fn_send_fds},
+        {"recvFds", fn_recv_fds},         {"closeFd", fn_close_fd},
         {"openTmpFile", fn_open_tmp_file}, {"writeNow", fn_write_now},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {

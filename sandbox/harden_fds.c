@@ -67,7 +67,7 @@ napi_value fn_memfd(napi_env env, napi_callback_info info) {
     char name[128];
     void *data;
     size_t size;
-    bool exec = true;
+    bool exec = false;
     if (!h_args(env, info, 3, argv) || !h_string(env, argv[0], "name", name, sizeof name)) return NULL;
     if (!h_bytes(env, argv[1], "bytes", &data, &size)) return NULL;
     napi_valuetype type;
@@ -208,16 +208,6 @@ napi_value fn_recv_fds(napi_env env, napi_callback_info info) {
     return out;
 }
 
-napi_value fn_set_cloexec(napi_env env, napi_callback_info info) {
-    napi_value argv[2];
-    int fd;
-    bool on;
-    if (!h_args(env, info, 2, argv) || !h_fd(env, argv[0], &fd) || !h_bool(env, argv[1], "closeOnExec", &on)) return NULL;
-    int flags = fcntl(fd, F_GETFD);
-    if (flags < 0 || fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC)) return h_fail(env, "fcntl", errno);
-    return NULL;
-}
-
 napi_value fn_close_fd(napi_env env, napi_callback_info info) {
     napi_value argv[1];
     int fd;
@@ -227,14 +217,13 @@ napi_value fn_close_fd(napi_env env, napi_callback_info info) {
 }
 
 napi_value fn_open_tmp_file(napi_env env, napi_callback_info info) {
-    napi_value argv[1], null_value;
+    napi_value argv[1];
     char dir[PATH_MAX];
     if (!h_args(env, info, 1, argv) || !h_string(env, argv[0], "dir", dir, sizeof dir)) return NULL;
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0700);
     if (fd >= 0) return int_value(env, fd);
-    /* File systems without O_TMPFILE (NFS, overlay on old kernels) answer one of these. */
-    if (errno != EOPNOTSUPP && errno != EISDIR) return h_fail(env, "open(O_TMPFILE)", errno);
-    return napi_get_null(env, &null_value) == napi_ok ? null_value : NULL;
+    /* File systems without O_TMPFILE (NFS, overlay on old kernels) may answer as if it were O_DIRECTORY alone. */
+    return h_fail(env, "open(O_TMPFILE)", errno == EISDIR ? EOPNOTSUPP : errno);
 }
 
 /* O_NONBLOCK belongs to the open file description, which others may share: it is set for this one call only. */

@@ -7,7 +7,6 @@ napi_value fn_pipe(napi_env env, napi_callback_info info);
 napi_value fn_memfd(napi_env env, napi_callback_info info);
 napi_value fn_send_fds(napi_env env, napi_callback_info info);
 napi_value fn_recv_fds(napi_env env, napi_callback_info info);
-napi_value fn_set_cloexec(napi_env env, napi_callback_info info);
 napi_value fn_close_fd(napi_env env, napi_callback_info info);
 napi_value fn_open_tmp_file(napi_env env, napi_callback_info info);
 napi_value fn_write_now(napi_env env, napi_callback_info info);

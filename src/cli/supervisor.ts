@@ -8,7 +8,7 @@ import { asset } from "../host/asset.ts";
 import { encodeConfinement, type PathRight, programPaths } from "../host/confine.ts";
 import type { Dirs } from "../host/dirs.ts";
 import { harden } from "../host/harden.ts";
-import { numberedFrom } from "../host/numbered.ts";
+import { openProgram } from "../host/program.ts";
 import { LOCKED_EXIT } from "../host/role.ts";
 import { selfExec } from "../host/self.ts";
 
@@ -60,9 +60,7 @@ export class Supervisor {
     this.#gatewayArgs = o.gatewayArgs ?? [];
     this.#limits = o.limits;
     this.#log = o.log;
-    this.#launcher = numberedFrom(LAUNCHER_FROM, () =>
-      harden().memfd("sallyport-launcher", asset("launcher")),
-    );
+    this.#launcher = openProgram("launcher", LAUNCHER_FROM, [o.dirs.state, "/var/tmp", "/tmp"]);
     this.ended = new Promise((resolve) => {
       this.#ended = resolve;
     });

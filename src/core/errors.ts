@@ -32,7 +32,7 @@ export const ERRORS = {
   log_damaged: { exit: 6, text: "The audit log does not verify." },
   log_unwritable: { exit: 1, text: "The audit log can't be written, so nothing is done." },
   notary_refused: { exit: 6, text: "The notary refused to sign the log's state." },
-  no_exec_mount: { exit: 1, text: "No place allows mapping code; a mount without noexec is needed." },
+  no_exec_mount: { exit: 1, text: "No place allows code to run." },
   sandbox_unavailable: { exit: 1, text: "The sandbox's self-test failed, so no Op runs." },
   runs_halted: { exit: 1, text: "No Op runs now." },
   launch_failed: { exit: 1, text: "The sandbox could not be set up; the Op was not started." },

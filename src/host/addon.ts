@@ -48,9 +48,11 @@ function dlopen(path: string): unknown {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     if (!isPackaged) throw new SallyportError("internal", `${reason}. Run scripts/build first.`, { cause });
-    throw new SallyportError("no_exec_mount", `The kernel refused to map ${path} (a memfd): ${reason}.`, {
-      cause,
-    });
+    throw new SallyportError(
+      "no_exec_mount",
+      `The kernel refused to map ${path} (a memfd) as code, which a rule of SELinux or of another security module can do: ${reason}.`,
+      { cause },
+    );
   }
   return module.exports;
 }

@@ -22,8 +22,8 @@ export interface Harden {
   /** [read end, write end], close-on-exec. */
   pipe(): [number, number];
   /**
-   * A memfd with these bytes, sealed against every change; close-on-exec. With `exec` (the default) it can be executed,
-   * which vm.memfd_noexec=2 forbids; without, it can still be mapped as code (an addon).
+   * A memfd with these bytes, sealed against every change; close-on-exec. With `exec` it can be executed, which
+   * vm.memfd_noexec=2 forbids (EACCES); without, it can still be mapped as code (an addon).
    */
   memfd(name: string, bytes: Uint8Array, exec?: boolean): number;
   /** Sends bytes and descriptors (SCM_RIGHTS) in one message; waits at most 1 s for room. */
@@ -32,16 +32,13 @@ export interface Harden {
   recvFds(socketFd: number, max: number): { bytes: Buffer; fds: number[] } | null;
   /** flock(LOCK_EX | LOCK_NB): false when another open file description holds it. */
   tryLock(fd: number): boolean;
-  setCloexec(fd: number, closeOnExec: boolean): void;
   closeFd(fd: number): void;
-  /** An unnamed file in `dir` (O_TMPFILE), or null where the file system has none. */
-  openTmpFile(dir: string): number | null;
+  /** An unnamed file in `dir` (O_TMPFILE), open for reading and writing. EOPNOTSUPP where the file system has none. */
+  openTmpFile(dir: string): number;
   /** Writes what there is room for at once, whatever kind of file it is, and returns how many bytes; 0 when there is no room. */
   writeNow(fd: number, bytes: Uint8Array): number;
   /** PR_SET_NO_NEW_PRIVS, then this BPF program as a seccomp filter on every thread (SECCOMP_FILTER_FLAG_TSYNC). */
   seccompTsync(program: Uint8Array): void;
-  /** PR_SET_PDEATHSIG: the signal that this process gets when its parent dies; 0 for none. */
-  pdeathsig(signal: number): void;
   /** explicit_bzero on the buffer's memory. */
   wipe(buffer: Uint8Array): void;
 }

@@ -20,7 +20,7 @@ export function startLauncher(as: { uid?: number | undefined; before?: readonly 
 } {
   const [ours, theirs] = harden().socketpair();
   // Descriptor 4 is the executable: another user need not be able to reach this folder.
-  const exec = harden().memfd("launcher", asset("launcher"));
+  const exec = harden().memfd("launcher", asset("launcher"), true);
   fchmodSync(exec, 0o555);
   const drop = ["setpriv", "--reuid", `${as.uid}`, "--regid", `${as.uid}`, "--clear-groups", "--"];
   const [file, ...args] = [

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,6 +13,7 @@ const WRITE = 2;
 const EXEC = 4;
 const OPTIONAL = 128;
 const folder = mkdtempSync(join(tmpdir(), "sallyport-confine-"));
+t.teardown(() => rmSync(folder, { recursive: true }));
 const outside = join(folder, "outside");
 writeFileSync(outside, "not for roles");
 chmodSync(outside, 0o644);
@@ -107,7 +108,7 @@ t.test("descriptors: the kept ones and no other", async (t) => {
 });
 
 t.test("executes a sealed memfd, with limits and without cores", async (t) => {
-  const fd = harden.memfd("true", readFileSync("/bin/cat"));
+  const fd = harden.memfd("true", readFileSync("/bin/cat"), true);
   const r = await new Promise<{ code: number | null; stdout: string }>((resolve) => {
     const child = spawn(LAUNCHER, ["confine", "4"], { stdio: ["ignore", "pipe", "inherit", fd, "pipe"] });
     let stdout = "";

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -101,6 +101,7 @@ t.test("a file twice, or one below a link, ends the set-up", async (t) => {
 
 t.test("the reader under ASan and UBSan, on truncated and mutated specs", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "sallyport-fuzz-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
   const rich = runSpec({
     argv: ["./main.sh", "a", "b"],
     cwd: "/tmp",

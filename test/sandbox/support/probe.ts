@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -7,7 +7,9 @@ const SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-re
 
 /** Compiles C for a test into a folder of its own; the path of the program. */
 export function compile(sources: string[], options: { sanitize?: boolean } = {}): string {
-  const out = join(mkdtempSync(join(tmpdir(), "sallyport-test-")), "program");
+  const folder = mkdtempSync(join(tmpdir(), "sallyport-test-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const out = join(folder, "program");
   const flags = options.sanitize ? SANITIZE : ["-static", "-O1"];
   execFileSync("gcc", ["-std=gnu11", ...flags, "-o", out, ...sources, "-lrt"], {
     stdio: ["ignore", "ignore", "inherit"],

@@ -7,12 +7,7 @@ import { BUILD, LAUNCHER, type RunSpec, runSpec } from "./spec.ts";
 
 const loaded: { exports: unknown } = { exports: {} };
 process.dlopen(loaded, join(BUILD, "harden.node"));
-/** The addon itself, with what the typed wrapper may not name yet. */
-export const harden = loaded.exports as Harden & {
-  memfd(name: string, bytes: Uint8Array, exec?: boolean): number;
-  seccompTsync(program: Uint8Array): void;
-  pdeathsig(signal: number): void;
-};
+export const harden = loaded.exports as Harden;
 
 export interface Frame {
   kind: number;
