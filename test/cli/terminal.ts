@@ -33,6 +33,8 @@ export class Terminal {
     return execFileSync("tmux", ["-S", this.#socket, ...args], {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "ignore"],
+      // Else it takes the account's login shell, which a service account has none of.
+      env: { ...process.env, SHELL: "/bin/sh" },
     });
   }
 
