@@ -135,7 +135,8 @@ t.test("kill -9 of the launcher, and of the supervisor", async (t) => {
     await box.tested();
     const all = await outcomes(box);
     t.equal(all.length, 2, "one outcome each");
-    t.match(all.at(-1)?.entry.data, { state: "lost" });
+    // The keeper sees its supervisor's socket close before the kernel kills it, and may still record the end itself.
+    t.match(all.at(-1)?.entry.data, { state: /^(lost|canceled)$/ });
     t.ok(await box.verifies());
     const next = await nap(box);
     t.ok(isAlive(next.mark));
