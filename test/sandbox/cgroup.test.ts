@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { isRoot } from "./support/once.ts";
 import { probe } from "./support/probe.ts";
-import { KIND, Launcher } from "./support/serve.ts";
+import { harden, KIND, Launcher } from "./support/serve.ts";
 import { type RunSpec, script } from "./support/spec.ts";
 
 const withProbe = (text: string, extra: Partial<RunSpec> = {}): RunSpec =>
@@ -37,9 +37,11 @@ t.test("limits by cgroup v1", { skip }, async (t) => {
   const mine = (): string[] => groups().filter((name) => name.startsWith(`sallyport-${launcher.child.pid}-`));
 
   const limits = { memory: 64 * MIB, pids: 20 };
-  const slow = launcher.start(
-    script("sleep 0.3", { limits: { ...limits, cpuMilli: 500 }, cgroupRequired: true }),
-  );
+  const [stdin, end] = harden.pipe();
+  const slow = launcher.start(script("cat", { limits: { ...limits, cpuMilli: 500 }, cgroupRequired: true }), {
+    stdin,
+  });
+  harden.closeFd(stdin);
   const started = await launcher.wait((f) => f.kind === KIND.started);
   const inside = readFileSync(`/proc/${started!.payload.readUInt32LE(0)}/cgroup`, "utf8");
   const own = `sallyport-${launcher.child.pid}-[0-9a-f]{8}-\\d+`;
@@ -47,6 +49,7 @@ t.test("limits by cgroup v1", { skip }, async (t) => {
     t.match(inside, new RegExp(`:${controller}[^:]*:.*/${own}\n`), controller);
   const name = new RegExp(`:memory:.*/(${own})\n`).exec(inside)![1];
   t.equal(readFileSync(`${group}/${name}/memory.limit_in_bytes`, "utf8"), `${64 * MIB}\n`);
+  harden.closeFd(end);
   t.match(await slow.ended, { started: { cgroup: 1 }, exited: { code: 0, flags: 0 } });
 
   const heap = await launcher.run(withProbe("exec ./probe eat 400", { limits }));
