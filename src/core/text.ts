@@ -44,7 +44,8 @@ export function truncateBytes(text: string, max: number, mark = "…"): string {
   return bytes.toString("utf8", 0, end) + mark;
 }
 
-const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
+/** Made when it is first asked for: it costs a process some ten milliseconds, and most never cut a text. */
+let segmenter: Intl.Segmenter | undefined;
 
 /**
  * At most `max` graphemes, the mark counted as one. A grapheme can be made of any number of code points
@@ -56,7 +57,8 @@ export function truncateGraphemes(text: string, max: number, mark = "…"): stri
   const units = max * 16 - mark.length;
   const bounded = text.length > units ? text.slice(0, units).toWellFormed() : text;
   const kept: string[] = [];
-  for (const { segment } of graphemes.segment(bounded)) {
+  segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" });
+  for (const { segment } of segmenter.segment(bounded)) {
     kept.push(segment);
     if (kept.length > max) break;
   }
