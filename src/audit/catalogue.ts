@@ -32,7 +32,7 @@ const SUBJECT = { subject: S, subjectKind: S } as const;
 const SLACK_USER = { team: S, enterprise: S, slackUser: S } as const;
 
 export const CATALOGUE = {
-  // Appliance and keys
+  // Appliance
   "appliance.initialized": row("sys_startup", 4, "init made keyring, database and the first admin", {
     keyring: S,
     version: S,
@@ -67,19 +67,11 @@ export const CATALOGUE = {
     {},
   ),
   "appliance.locked": row("sys_shutdown", 4, "someone locked the appliance; runs are ended", { runs: N }),
-  "slot.added": row("authn_token_created", 4, "a key slot was added", { slot: S, slotKind: S }),
-  "slot.removed": row("authn_token_delete", 4, "a key slot was removed", { slot: S, slotKind: S }),
-  "database.migrated": row("sys_restart", 3, "the database got a newer schema", { from: N, to: N }),
   "database.damaged": row("sys_crash", 5, "the database failed a check", { problem: S }),
 
   // Processes
   "role.started": row("sys_startup", 1, "a role connected to the keeper", { role: S, pid: N, version: S }),
-  "role.stopped": row("sys_shutdown", 3, "a role was stopped on purpose", { role: S }),
   "role.lost": row("sys_crash", 4, "a role's process or connection ended by itself", {
-    role: S,
-    restarts: N,
-  }),
-  "role.given_up": row("sys_crash", 5, "a role died too often and is not started again", {
     role: S,
     restarts: N,
   }),
@@ -94,10 +86,7 @@ export const CATALOGUE = {
 
   // Log
   "log.heartbeat": row(null, 1, "every five minutes, so that a gap shows", { uptimeMs: N }),
-  "log.checkpoint": row(null, 1, "a checkpoint was signed", { size: N, root: S }),
-  "log.exported": row("sensitive_read", 1, "log entries were exported", { from: N, to: N, format: S }),
   "log.verified": row(null, 1, "the whole log was verified", { size: N, problem: S }),
-  "log.clock_back": row("sys_monitor_disabled", 4, "the wall clock was set back", { byMs: N }),
   "log.spool_dropped": row("sys_monitor_disabled", 4, "what happened while sealed outgrew its bound", {
     dropped: N,
   }),
@@ -131,7 +120,6 @@ export const CATALOGUE = {
     removed: B,
   }),
   "group.added": row("user_created", 3, "a group was added", { group: S }),
-  "group.removed": row("user_deleted", 3, "a group was removed", { group: S }),
   "group.member_added": row("privilege_permissions_changed", 3, "a user joined a group", {
     group: S,
     user: S,
@@ -178,13 +166,8 @@ export const CATALOGUE = {
     channel: S,
     surface: S,
   }),
-  "policy.changed": row("authz_change", 4, "the authorization policies were changed", {
-    name: S,
-    digest: S,
-    change: S,
-  }),
 
-  // Ops and secrets
+  // Ops
   "op.published": row("sensitive_create", 3, "a version of an Op was stored", {
     version: N,
     digest: S,
@@ -197,14 +180,6 @@ export const CATALOGUE = {
   }),
   "op.refused": row("input_validation_fail", 3, "an Op could not be published as it was", { code: S }),
   "op.disabled": row("sensitive_update", 3, "an Op was disabled", {}),
-  "op.enabled": row("sensitive_update", 3, "an Op was enabled", {}),
-  "secret.set": row("sensitive_create", 3, "a version of a secret was stored", {
-    secret: S,
-    version: N,
-    mac: S,
-  }),
-  "secret.removed": row("sensitive_delete", 3, "a secret was removed", { secret: S }),
-  "secret.read": row("sensitive_read", 1, "a secret was decrypted for one run", { secret: S, version: N }),
 
   // Requests and runs
   "request.received": row(null, 1, "a command arrived and its receipt is durable", {
@@ -233,11 +208,6 @@ export const CATALOGUE = {
     digest: S,
     args: N,
     request: S,
-  }),
-  "run.denied": row("authz_fail", 3, "a run was refused after it was requested", {
-    source: S,
-    channel: S,
-    digest: S,
   }),
   "run.queued": row("process_queued", 1, "a run waits for its turn", { ahead: N }),
   "run.started": row("process_started", 1, "an order went to the runner", { digest: S, version: N, pid: N }),

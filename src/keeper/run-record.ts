@@ -183,6 +183,19 @@ export function unrecorded(id: string, error: unknown): SallyportError {
   return new SallyportError(code, said.trim(), { cause: error });
 }
 
+/** `ahead`: runs of any Op that wait too. */
+export function logQueued(tx: Tx, row: RunRow, ahead: number): void {
+  tx.log({
+    type: "run.queued",
+    outcome: "success",
+    actor: { kind: "user", id: row.requester, name: "" },
+    run: row.id,
+    op: `${row.namespace}/${row.op}`,
+    namespace: row.namespace,
+    data: { ahead },
+  });
+}
+
 export function logCancelWanted(
   tx: Tx,
   { id, op, caller }: { id: string; op: ActiveOp; caller: Caller },

@@ -16,6 +16,7 @@ import {
   type Finished,
   logCancelWanted,
   logDeniedCall,
+  logQueued,
   logSelfTest,
   recordEndSurely,
   recordRequest,
@@ -93,7 +94,9 @@ export class Runs {
       row = await this.#store.mutate(async (tx) => {
         const queued = await recordRequest(tx, { ...o, id, op, args, policies });
         await o.recording?.(tx, id);
-        return started ? await recordStart(tx, id) : queued;
+        if (started) return await recordStart(tx, id);
+        logQueued(tx, queued, this.#queued().length);
+        return queued;
       });
     } catch (error) {
       // Another run may have found the slot taken.
@@ -198,7 +201,7 @@ export class Runs {
 
   /** Starts what waits and has a slot now; where no run may start, what waits ends with the reason. */
   async #startQueued(): Promise<void> {
-    const queued = [...this.#live.values()].filter((live) => !live.started && !live.ending);
+    const queued = this.#queued();
     const obstacle = this.#obstacle();
     if (obstacle !== undefined) {
       const ending = { state: "canceled", reason: obstacle.message } as const;
@@ -219,6 +222,10 @@ export class Runs {
         this.#startSoon();
       }
     }
+  }
+
+  #queued(): Live[] {
+    return [...this.#live.values()].filter((live) => !live.started && !live.ending);
   }
 
   #startSoon(): void {

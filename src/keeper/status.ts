@@ -85,8 +85,16 @@ async function readDatabase(store: Store): Promise<Check> {
   const name = "database";
   try {
     const problems = await store.integrity("quick", DATABASE_MS);
-    if (problems.length === 0) return { name, ok: true, detail: "every page is well formed" };
-    return { name, ok: false, detail: `${problems[0]?.slice(0, 300)} ${DAMAGED_ADVICE}` };
+    const problem = problems[0]?.slice(0, 300);
+    if (problem === undefined) return { name, ok: true, detail: "every page is well formed" };
+    // What was found is told whether or not such a database still takes an entry.
+    await store
+      .mutate((tx) => {
+        const actor = { kind: "system" } as const;
+        tx.log({ type: "database.damaged", outcome: "failure", actor, data: { problem } });
+      })
+      .catch(() => undefined);
+    return { name, ok: false, detail: `${problem} ${DAMAGED_ADVICE}` };
   } catch (error) {
     const { code, message } = asSallyportError(error);
     return { name, ok: code === "timeout", detail: message };

@@ -167,7 +167,7 @@ class OpenStore implements Store {
       if (error instanceof SqlError && error.errno === INTERRUPT)
         throw new SallyportError("timeout", `The database was not read to its end within ${withinMs} ms.`);
       if (failureOf(error) === "statement") throw toSallyportError(error);
-      return [toSallyportError(error).message];
+      return [(error as Error).message];
     } finally {
       clearInterval(timer);
       await handle.close().catch(() => undefined);

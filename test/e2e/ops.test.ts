@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { callKeeper } from "../../src/cli/client.ts";
 import { programForOthers, type Result, TestAppliance } from "./appliance.ts";
 import { answer, EXAMPLES, logged, opFolder, plain } from "./slack-rig.ts";
 
@@ -119,6 +120,18 @@ t.test(
     t.equal(logged(appliance, "op.published").length, 0);
   },
 );
+
+t.test("what reaches the keeper all the same is refused there, and that is an event", async (t) => {
+  const call = callKeeper(join(appliance.dir, "run"), "op.publish", {}, { parts: [Buffer.from("SPB1")] });
+  await t.rejects(call, { code: "bundle_invalid" });
+  const { entries } = (await appliance.ok(["audit", "log", "--type", "op.refused", "--json"])).json() as {
+    entries: { entry: { outcome: string; data: { code: string } } }[];
+  };
+  t.match(
+    entries.map(({ entry }) => entry),
+    [{ outcome: "denied", data: { code: "bundle_invalid" } }],
+  );
+});
 
 t.test("a good one: same content, same version; another content, the next; and back", async (t) => {
   const one = folder();

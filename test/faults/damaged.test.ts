@@ -152,6 +152,7 @@ t.test("a damaged page that nobody has read yet: doctor finds it", async (t) => 
   const said = await box.cli(["doctor"]);
   t.equal(said.status, 1);
   t.match(said.stdout, /WRONG {2}database: .*restore the last backup/);
+  await box.event("database.damaged");
   t.match(await box.status(), { state: "unlocked" });
   await stopped();
   copyFileSync(kept(database()), database());
@@ -172,6 +173,7 @@ t.test("a changed entry: audit verify ends with 6 and names it", async (t) => {
   const said = await box.cli(["audit", "verify"]);
   t.equal(said.status, 6, said.stderr);
   t.match(said.stderr, /does not verify.*entry 2/);
+  await box.event("log.verified", (entry) => entry.outcome === "failure");
   t.match(await box.status(), { state: "unlocked" }, "the keeper lives");
   await stopped();
 });

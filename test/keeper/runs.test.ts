@@ -1,5 +1,6 @@
 import t from "tap";
 import { SallyportError } from "../../src/core/errors.ts";
+import { queryLog } from "../../src/store/log-query.ts";
 import { codeOf } from "../store/scratch.ts";
 import { Rig, watch } from "./runs-rig.ts";
 
@@ -65,6 +66,8 @@ t.test("a halt ends what is queued, with the reason, and nothing starts after it
   const running = await rig.request(first);
   const queued = await rig.request(second);
   t.equal(queued.row.state, "queued");
+  const logged = { type: "run.queued", run: queued.row.id };
+  t.match(await queryLog(rig.store.read, { run: queued.row.id, order: "asc" }), [{}, logged]);
   rig.runs.halt("The notary holds another history.");
   t.match((await second.over).row, { state: "canceled", reason: /notary holds another history/ });
   rig.finish(running.row.id);

@@ -1,6 +1,7 @@
 import { type VerifyReport, verifyLog } from "../../audit/verify.ts";
 import { SallyportError } from "../../core/errors.ts";
 import { latestCheckpoint, listCheckpoints } from "../../store/checkpoints.ts";
+import type { Caller } from "../callers.ts";
 import { adminLog } from "../log-view.ts";
 import type { Session } from "../session.ts";
 import type { Handlers } from "./command.ts";
@@ -36,7 +37,13 @@ export const audit: Handlers = {
       nodes: session.store.log.nodes,
     });
     const { fork } = session.history;
-    if (!report.ok || fork !== null) throw new SallyportError("log_damaged", unsound(report, fork));
+    if (!report.ok || fork !== null) {
+      const problem = unsound(report, fork);
+      // Whether or not it can be recorded, what was found is told.
+      await recordVerified(session, caller, { size, problem }).catch(() => undefined);
+      throw new SallyportError("log_damaged", problem);
+    }
+    await recordVerified(session, caller, { size, problem: null });
     return {
       ok: true,
       size: report.size,
@@ -46,6 +53,17 @@ export const audit: Handlers = {
     };
   },
 };
+
+function recordVerified(
+  { store }: Session,
+  { actor }: Caller,
+  data: { size: number; problem: string | null },
+): Promise<void> {
+  return store.mutate((tx) => {
+    const outcome = data.problem === null ? "success" : "failure";
+    tx.log({ type: "log.verified", outcome, actor, data });
+  });
+}
 
 /** Whatever the entries say: a log that the notary signed otherwise, or would not sign, is not sound. */
 function unsound(report: VerifyReport, fork: string | null): string {

@@ -22,7 +22,7 @@ import type { CommandContext, Handlers } from "./command.ts";
 export const ops: Handlers = {
   "op.publish": async ({ session, caller, parts }) => {
     await demandSomePublish(session, caller);
-    const opened = openOrRefuse(parts[0]!);
+    const opened = await openOrRefuse(session, caller, parts[0]!);
     const { manifest, digest } = opened;
     await session.access.demandNamespace(caller, "publish", manifest.namespace);
     const version = await session.store.mutate(async (tx) => {
@@ -122,12 +122,22 @@ async function demandSomePublish(
   await access.demand(caller, "publish", { kind: "namespace", namespace: { name: "*", channels: "any" } });
 }
 
-function openOrRefuse(bytes: Buffer): ReturnType<typeof openBundle> {
+async function openOrRefuse(
+  { store }: Session,
+  { actor }: CommandContext<"op.publish">["caller"],
+  bytes: Buffer,
+): Promise<ReturnType<typeof openBundle>> {
   try {
     return openBundle(bytes);
   } catch (error) {
     const known = asSallyportError(error);
-    throw known.code === "internal" ? new SallyportError("bundle_invalid", "", { cause: error }) : known;
+    const refusal =
+      known.code === "internal" ? new SallyportError("bundle_invalid", "", { cause: error }) : known;
+    const { code, message: reason } = refusal;
+    await store.mutate((tx) => {
+      tx.log({ type: "op.refused", outcome: "denied", actor, reason, policy: code, data: { code } });
+    });
+    throw refusal;
   }
 }
 
