@@ -23,7 +23,7 @@ t.test("nothing runs: 5; mistakes: 2", async (t) => {
     ["user", "frobnicate"],
     ["user", "add"],
     ["user", "list", "surplus"],
-    ["link", "CODE"],
+    ["link"],
     ["role", "grant", "emperor", "demo", "alice"],
     ["op", "show"],
     ["audit", "log", "--since", "yesterday-ish"],
