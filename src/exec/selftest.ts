@@ -116,7 +116,7 @@ function launchCheck(result: RunResult): Check {
 /** Which setting of the host to change, from the step that failed. */
 function advice(detail: string): string {
   if (/step "(clone|id map|setresuid|setresgid|unshare[^"]*)"/.test(detail))
-    return "Namespaces are refused: set sysctl user.max_user_namespaces and user.max_net_namespaces (and the other user.max_*_namespaces) above 0, kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or allow them for this container. Inside a chroot the kernel refuses them whatever is set.";
+    return "The user namespace of a run, or another one in it, is refused: set sysctl user.max_user_namespaces and user.max_net_namespaces (and the other user.max_*_namespaces) above 0, kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or allow them for this container. Inside a chroot the kernel refuses them whatever is set.";
   if (
     /step "(private|open_tree|mount_setattr|move_mount|root|mountpoint|mkdir|link|etc|secrets[^"]*|pivot_root|detach|readonly|tmp|proc[^"]*|dev[^"]*)"/.test(
       detail,
