@@ -150,7 +150,7 @@ t.test("each accepted command has one outcome, and Slack was told it", async (t)
     else counts.abandoned++;
   }
   t.comment(JSON.stringify(counts));
-  t.ok(counts.succeeded > 10, "most ran");
+  t.ok(counts.succeeded > 0, "and some ran, so that the rest says something");
   t.ok(
     counts.abandoned <= abandoned,
     `${counts.abandoned} accepted and given up, ${abandoned} told in direct messages`,
