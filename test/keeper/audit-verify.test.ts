@@ -1,5 +1,6 @@
 import t from "tap";
 import { checkpointText } from "../../src/audit/checkpoint.ts";
+import type { AuditEvent } from "../../src/audit/event.ts";
 import { NOTHING_SIGNED, type SignedState } from "../../src/audit/notary.ts";
 import { signNote } from "../../src/audit/note.ts";
 import { audit } from "../../src/keeper/commands/audit.ts";
@@ -39,6 +40,7 @@ async function sign(store: Store, from: number, to: number): Promise<void> {
 /** A session whose notary says that it signed `opened`. */
 function rig(store: Store, said: () => SignedState) {
   const halted: string[] = [];
+  const verified: AuditEvent[] = [];
   const history = new SignedHistory({
     store,
     ask: async (): Promise<MessageOf<"notary.opened">> => {
@@ -53,17 +55,20 @@ function rig(store: Store, said: () => SignedState) {
     },
     halt: (reason) => halted.push(reason),
   });
+  const tx = { log: (event: AuditEvent) => verified.push(event) };
+  const caller = { actor: { kind: "system" } };
   const verify = (log: Pick<Log, "size" | "nodes" | "entries"> = store.log) => {
     const session = {
       access: { demand: async () => undefined },
       checkpoints: { now: async () => undefined },
-      store: { read: store.read, log },
+      // Kept apart, so that what a verification itself logs does not move the sizes here.
+      store: { read: store.read, log, mutate: async (fn: (tx: unknown) => unknown) => fn(tx) },
       origin: signer.name,
       history,
     };
-    return audit["audit.verify"]!({ session } as unknown as CommandContext<"audit.verify">);
+    return audit["audit.verify"]!({ session, caller } as unknown as CommandContext<"audit.verify">);
   };
-  return { history, halted, verify };
+  return { history, halted, verify, verified };
 }
 
 const logged = async (store: Store, type: string) => (await store.log.query({ type })).length;
@@ -118,7 +123,7 @@ t.test("a refusal to sign is damage too", async (t) => {
   const store = await scratch(t).open(true);
   await append(store, 10);
   const root = await store.log.rootAt(10);
-  const { history, verify, halted } = rig(store, () => ({ size: 10, root }));
+  const { history, verify, verified, halted } = rig(store, () => ({ size: 10, root }));
   t.equal(await history.ask(), 10);
   t.match(await verify(), { ok: true });
   const refusal = {
@@ -130,6 +135,10 @@ t.test("a refusal to sign is damage too", async (t) => {
   await history.refused(new NotaryRefusal(refusal));
   await t.rejects(verify(), { code: "log_damaged", message: /another history.*entries were changed\.$/ });
   t.match(halted, [/refused to sign the log: entries were changed/]);
+  t.match(verified, [
+    { type: "log.verified", outcome: "success", data: { problem: null } },
+    { type: "log.verified", outcome: "failure", data: { problem: /another history/ } },
+  ]);
   t.equal(await logged(store, "notary.refused"), 1);
 });
 
