@@ -53,8 +53,10 @@ async function start(argv: string[]): Promise<number> {
   // numbers would go to what a parent keeps, and clash with the numbers it gives to its children.
   // And what it told malloc, which has read it by now.
   if (isPackaged) for (const name of ["LD_PRELOAD", "GLIBC_TUNABLES"]) delete process.env[name];
-  if (argv.length === 1 && (argv[0] === "--version" || argv[0] === "-V")) {
-    process.stdout.write(`${VERSION}\n`);
+  const [first = "", ...others] = takeGlobalFlags(argv);
+  if (["--version", "-V"].includes(first) && others.every((flag) => flag === "--json")) {
+    const text = others.length > 0 ? JSON.stringify({ version: VERSION }, null, 2) : VERSION;
+    process.stdout.write(`${text}\n`);
     return 0;
   }
   const { bundle, args } = choose(argv);

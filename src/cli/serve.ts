@@ -5,8 +5,9 @@ import { readConfig } from "../host/config.ts";
 import { harden } from "../host/harden.ts";
 import { Sink } from "../host/sink.ts";
 import { checkStateDir } from "../keeper/state-dir.ts";
+import { KeeperFailed } from "./child.ts";
 import { common, dirsOf, type Globals, globalsOf, makeProgram, runProgram } from "./program.ts";
-import { KeeperFailed, Supervisor } from "./supervisor.ts";
+import { Supervisor } from "./supervisor.ts";
 
 export const SLACK_API_URL = "https://slack.com/api/";
 
@@ -51,12 +52,15 @@ async function serve(globals: Globals, { postRate, endWithStdin }: Options): Pro
   try {
     await supervisor.start();
   } catch (error) {
+    // Told to end while it still started: that the keeper did not get ready is what was asked for.
+    if (supervisor.isStopping) return supervisor.ended;
     const status = error instanceof KeeperFailed ? error.status : 1;
     await supervisor.stop(status);
     if (!(error instanceof KeeperFailed)) throw error;
     return status;
   }
-  log.info({ runDir: dirs.run }, "serving, sealed; unlock with: sallyport unlock");
+  if (!supervisor.isStopping)
+    log.info({ runDir: dirs.run }, "serving, sealed; unlock with: sallyport unlock");
   return supervisor.ended;
 }
 

@@ -11,6 +11,7 @@ import { harden } from "../host/harden.ts";
 import { openProgram } from "../host/program.ts";
 import { LOCKED_EXIT } from "../host/role.ts";
 import { selfExec } from "../host/self.ts";
+import { exitOf, KeeperFailed, notStarted } from "./child.ts";
 
 export type RoleName = "keeper" | "gateway" | "runner" | "notary";
 type PeerName = Exclude<RoleName, "keeper">;
@@ -89,7 +90,13 @@ export class Supervisor {
     for (const { role, child } of all) if (role !== "keeper") child.kill("SIGTERM");
     await gone;
     clearTimeout(timer);
+    this.#toKeeper?.notify.destroy();
     this.#ended(status);
+  }
+
+  /** Somebody asked for the end, or it was decided on. */
+  get isStopping(): boolean {
+    return this.#stopping;
   }
 
   async #whenKeeperEnded(): Promise<void> {
@@ -99,37 +106,39 @@ export class Supervisor {
 
   async #startKeeper(): Promise<void> {
     const { state, run, log } = this.#dirs;
-    const [ours, theirs] = harden().socketpair();
-    const [handover, keepersHandover] = harden().socketpair();
-    const child = this.#spawn(
-      "keeper",
-      ["--state-dir", state, "--run-dir", run, "--log-dir", log],
-      { SALLYPORT_NOTIFY_FD: theirs, SALLYPORT_HANDOVER_FD: keepersHandover },
-      [
-        { path: state, read: true, write: true },
-        { path: run, read: true, write: true },
-        { path: log, read: true, write: true },
-      ],
-    );
-    const notify = new Socket({ fd: ours, readable: true, writable: true });
-    notify.on("error", () => undefined);
-    this.#toKeeper = { notify, handover };
+    let child: ChildProcess;
+    let notify: Socket;
+    try {
+      const [ours, theirs] = harden().socketpair();
+      const [handover, keepersHandover] = harden().socketpair();
+      notify = new Socket({ fd: ours, readable: true, writable: true });
+      notify.on("error", () => undefined);
+      this.#toKeeper = { notify, handover };
+      child = this.#spawn(
+        "keeper",
+        ["--state-dir", state, "--run-dir", run, "--log-dir", log],
+        { SALLYPORT_NOTIFY_FD: theirs, SALLYPORT_HANDOVER_FD: keepersHandover },
+        [state, run, log].map((path) => ({ path, read: true, write: true })),
+      );
+    } catch (cause) {
+      throw notStarted(cause);
+    }
     await new Promise<void>((resolve, reject) => {
+      const failed = (error: Error) => {
+        clearTimeout(timer);
+        reject(error);
+      };
       const timer = setTimeout(
-        () => reject(new SallyportError("timeout", "The keeper did not start within 15 s.")),
+        () => failed(new SallyportError("timeout", "The keeper did not start within 15 s.")),
         START_MS,
       );
+      child.once("error", (cause) => failed(notStarted(cause)));
+      child.once("exit", (code, signal) => failed(new KeeperFailed(code ?? 1, signal)));
       notify.once("data", () => {
         clearTimeout(timer);
-        child.off("exit", failed);
         this.#keeperReady = true;
         resolve();
       });
-      const failed = (code: number | null, signal: NodeJS.Signals | null) => {
-        clearTimeout(timer);
-        reject(new KeeperFailed(code ?? 1, signal));
-      };
-      child.once("exit", failed);
     });
   }
 
@@ -142,7 +151,7 @@ export class Supervisor {
     try {
       this.#joinPeer(role);
     } catch (error) {
-      this.#log.warn({ err: error, role }, "role could not be started");
+      this.#log.warn({ err: error, child: role }, "role could not be started");
       const child = this.#running.get(role)?.child;
       this.#running.delete(role);
       child?.kill("SIGKILL");
@@ -228,7 +237,7 @@ export class Supervisor {
     this.#running.set(role, { role, child });
     child.once("exit", (code, signal) => this.#exited(role, child, code, signal));
     child.once("error", (error) => {
-      this.#log.error({ err: error, role }, "role could not be started");
+      this.#log.error({ err: error, child: role }, "role could not be started");
       // Of what never ran no exit is told.
       if (child.pid === undefined) this.#exited(role, child, null, null);
     });
@@ -254,19 +263,19 @@ export class Supervisor {
 
   #died(role: RoleName, code: number | null, signal: NodeJS.Signals | null): void {
     if (role === "keeper" && code === LOCKED_EXIT) {
-      this.#log.warn({ role }, "locked: all roles start anew, sealed");
+      this.#log.warn({ child: role }, "locked: all roles start anew, sealed");
       void this.#restartAll();
       return;
     }
     // The keeper's own end starts all roles anew.
     if (role !== "keeper" && !this.#running.has("keeper")) return;
-    this.#log.error({ role, code, signal }, `${role} ended by itself and is started again`);
+    this.#log.error({ child: role, code, signal }, `${role} ended by itself and is started again`);
     const now = Date.now();
     this.#deaths.push(now);
     while (this.#deaths[0] !== undefined && now - this.#deaths[0] > DEATHS_MS) this.#deaths.shift();
     if (this.#deaths.length >= MAX_DEATHS) {
       this.#log.fatal(
-        { role },
+        { child: role },
         `${MAX_DEATHS} deaths within 60 s: sallyport stops. The lines above have the reasons.`,
       );
       void this.stop(1);
@@ -294,7 +303,8 @@ export class Supervisor {
     try {
       await this.start();
     } catch (error) {
-      if (error instanceof KeeperFailed && error.signal !== null && !this.#stopping) {
+      if (this.#stopping) return;
+      if (error instanceof KeeperFailed && error.signal !== null) {
         this.#died("keeper", null, error.signal);
         return;
       }
@@ -302,20 +312,4 @@ export class Supervisor {
       await this.stop(1);
     }
   }
-}
-
-/** The keeper said why on its standard error before it ended. */
-export class KeeperFailed extends Error {
-  readonly status: number;
-  readonly signal: NodeJS.Signals | null;
-  constructor(status: number, signal: NodeJS.Signals | null) {
-    super(`the keeper ended with ${signal ?? `status ${status}`}`);
-    this.status = status;
-    this.signal = signal;
-  }
-}
-
-function exitOf(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => child.once("exit", () => resolve()));
 }

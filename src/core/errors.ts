@@ -1,6 +1,7 @@
 /**
  * Every error that reaches a person has one of these codes. `exit` is the CLI's status (DESIGN section 6):
- * 1 failed, 2 usage, 3 refused, 4 sealed, 5 not running, 6 integrity failure.
+ * 1 failed, 2 usage, 3 refused, 4 sealed, 5 not running, 6 integrity failure. Every text is whole sentences, for a detail may
+ * follow it.
  */
 export const ERRORS = {
   usage: { exit: 2, text: "The command was not understood." },
@@ -18,11 +19,12 @@ export const ERRORS = {
   foreign_identity: { exit: 3, text: "Only members of the installing Slack workspace are served." },
   unlock_failed: { exit: 3, text: "That passphrase or recovery code opens no key slot." },
   slow_down: { exit: 3, text: "Too many failed attempts; wait before the next one." },
-  sealed: { exit: 4, text: "The appliance is sealed. Unlock it with: sallyport unlock" },
-  not_running: { exit: 5, text: "The keeper is not running. Start it with: sallyport serve" },
+  sealed: { exit: 4, text: "The appliance is sealed. Unlock it with: sallyport unlock." },
+  not_running: { exit: 5, text: "The keeper is not running. Start it with: sallyport serve." },
+  start_failed: { exit: 1, text: "sallyport could not be started." },
   already_running: { exit: 1, text: "Another sallyport already runs on this state directory." },
   already_initialized: { exit: 1, text: "This state directory is initialized already." },
-  not_initialized: { exit: 1, text: "This state directory is not initialized. Run: sallyport init" },
+  not_initialized: { exit: 1, text: "This state directory is not initialized. Run: sallyport init." },
   already_unlocked: { exit: 0, text: "The appliance is unlocked already." },
   state_dir_unsafe: { exit: 1, text: "The state directory can be reached by others." },
   keyring_damaged: { exit: 6, text: "The key file is damaged." },

@@ -5,8 +5,9 @@ import { confineRole, keeperSocket } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
 import { type Endpoint, parseEndpoint } from "../slack/endpoint.ts";
 import { type Port, SESSION_LIMITS, Session, type SessionLimits } from "../slack/session.ts";
-import { Connection } from "../wire/connection.ts";
+import type { Connection } from "../wire/connection.ts";
 import type { Message } from "../wire/messages.ts";
+import { connectToKeeper } from "./to-keeper.ts";
 
 const SLACK_API = "https://slack.com/api/";
 
@@ -72,18 +73,11 @@ class Gateway {
   constructor(endpoint: Endpoint, limits: SessionLimits, stream: Socket, done: (status: number) => void) {
     this.#endpoint = endpoint;
     this.#limits = limits;
-    let status = 0;
-    this.#keeper = new Connection({
+    this.#keeper = connectToKeeper({
       stream,
       self: "gateway",
-      peer: "keeper",
-      state: () => null,
       onMessage: (message, parts) => this.#receive(message, parts),
-      onViolation: (what) => {
-        status = 1;
-        process.stderr.write(`gateway: the keeper's connection was ended: ${what}\n`);
-      },
-      onClose: () => {
+      onEnd: (status) => {
         this.#session?.stop();
         done(status);
       },

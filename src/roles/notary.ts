@@ -5,10 +5,11 @@ import { SallyportError } from "../core/errors.ts";
 import { confineRole, keeperSocket } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
 import { wipe } from "../keys/memory.ts";
-import { Connection } from "../wire/connection.ts";
+import type { Connection } from "../wire/connection.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
 import { NotaryDirectory } from "./notary/directory.ts";
 import { Keyholder, Refused } from "./notary/keyholder.ts";
+import { connectToKeeper } from "./to-keeper.ts";
 
 /**
  * The notary: holds the log's Ed25519 key and signs only what extends what it signed. It knows the keeper alone, over
@@ -19,24 +20,20 @@ export async function main(argv: string[]): Promise<number> {
   const landlock = confineRole();
   const keyholder = new Keyholder(NotaryDirectory.claim(dir));
   try {
-    await serve(keeperStream(runDir), keyholder, landlock);
-    return 0;
+    return await serve(keeperStream(runDir), keyholder, landlock);
   } finally {
     keyholder.close();
   }
 }
 
-/** Answers the keeper until the connection ends. */
-export function serve(stream: Socket, keyholder: Keyholder, landlock: string): Promise<void> {
+/** Answers the keeper until the connection ends; resolves to the exit status. */
+function serve(stream: Socket, keyholder: Keyholder, landlock: string): Promise<number> {
   return new Promise((resolve) => {
-    const connection: Connection = new Connection({
+    const connection: Connection = connectToKeeper({
       stream,
       self: "notary",
-      peer: "keeper",
-      state: () => null,
       onMessage: (message, parts) => connection.send(answer(keyholder, message, parts)),
-      onViolation: (what) => process.stderr.write(`notary: the keeper sent ${what}\n`),
-      onClose: resolve,
+      onEnd: resolve,
     });
     connection.send({ type: "role.hello", version: VERSION, pid: process.pid, landlock });
   });

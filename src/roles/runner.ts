@@ -8,8 +8,9 @@ import { type SelfTest, selfTest } from "../exec/selftest.ts";
 import { harden } from "../host/harden.ts";
 import { confineRole, inheritedFd, keeperSocket, roleOptions } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
-import { Connection } from "../wire/connection.ts";
+import type { Connection } from "../wire/connection.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
+import { connectToKeeper } from "./to-keeper.ts";
 
 /** More at once are refused: the keeper queues, by each Op's own bound. */
 const MAX_RUNS = 32;
@@ -18,7 +19,8 @@ const BACKLOG_BYTES = 1024 * 1024;
 
 /**
  * The runner: takes orders from the keeper, has the launcher run them, sends back what they say and how they ended.
- * Ends with 0 when the keeper's connection ends, with 1 when the launcher's does; either way no run is left.
+ * Ends with 0 when the keeper ends the connection, with 1 when something went wrong in it or the launcher ended; no run is
+ * left either way.
  */
 export async function main(argv: string[]): Promise<number> {
   const limits = argv.length === 0 ? "best-effort" : roleOptions(argv, ["limits"] as const).limits;
@@ -42,14 +44,11 @@ class Runner {
   constructor(launcher: Launcher, stream: Socket, limitsRequired: boolean) {
     this.#launcher = launcher;
     this.#limitsRequired = limitsRequired;
-    this.#keeper = new Connection({
+    this.#keeper = connectToKeeper({
       stream,
       self: "runner",
-      peer: "keeper",
-      state: () => null,
       onMessage: (message, parts) => this.#receive(message, parts),
-      onViolation: (what) => process.stderr.write(`runner: the keeper sent what it may not send: ${what}\n`),
-      onClose: () => this.#over.resolve(0),
+      onEnd: this.#over.resolve,
     });
   }
 

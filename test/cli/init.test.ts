@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -14,7 +14,7 @@ import { join } from "node:path";
 import t from "tap";
 import { Kdf } from "../../src/keys/kdf.ts";
 import { openKeyring } from "../../src/keys/keyring.ts";
-import { PASSPHRASE, program, type Result } from "../e2e/appliance.ts";
+import { PASSPHRASE, program, programForOthers, type Result } from "../e2e/appliance.ts";
 import { Box, FILE_TIMEOUT } from "../faults/support.ts";
 
 t.setTimeout(FILE_TIMEOUT);
@@ -40,6 +40,29 @@ async function opens(box: Box, secret: { passphrase: string } | { code: string }
     () => false,
   );
 }
+
+const asRoot = process.getuid?.() === 0 ? false : "needs root: it takes on another account";
+
+t.test("an account without a name is no obstacle", { skip: asRoot }, async (t) => {
+  const box = fresh(t);
+  const uid = 47_110_815;
+  t.equal(spawnSync("getent", ["passwd", `${uid}`]).status, 2, "it has none");
+  chownSync(box.dir, uid, uid);
+  const [file = "", ...args] = programForOthers();
+  for (const [more, admin] of [
+    [[], "admin"],
+    [["--admin", "ada"], "ada"],
+  ] as const) {
+    const dir = join(box.dir, admin);
+    const made = spawnSync(
+      file,
+      [...args, "init", "--passphrase-fd", "0", "--argon2", "65536,3,4", "--state-dir", dir, ...more],
+      { uid, gid: uid, input: PASSPHRASE, encoding: "utf8", cwd: "/", env: box.env },
+    );
+    t.equal(made.status, 0, made.stderr);
+    t.match(made.stdout, `First admin: ${admin} (host account uid ${uid})`);
+  }
+});
 
 t.test("init with a passphrase from a descriptor", async (t) => {
   const box = fresh(t);

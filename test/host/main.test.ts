@@ -60,5 +60,12 @@ t.test("what is no command is a usage error", async (t) => {
 t.test("--version alone is the version", async (t) => {
   const { status, stdout } = run(["--version"]);
   t.same([status, stdout], [0, "0.0.0-dev\n"]);
+  for (const argv of [
+    ["--version", "--json"],
+    ["--json", "--version"],
+    ["--run-dir", "/x", "-V", "--json"],
+  ])
+    t.match(run(argv), { status: 0, stdout: '{\n  "version": "0.0.0-dev"\n}\n', stderr: "" }, argv.join(" "));
+  t.equal(run(["--version", "--nonsense"]).status, 2);
   t.match(readFileSync(repoPath("package.json"), "utf8"), /"version": "[0-9]+\.[0-9]+\.[0-9]+"/);
 });
