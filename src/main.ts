@@ -1,3 +1,4 @@
+import { pathToFileURL } from "node:url";
 import { COMMANDS } from "./cli/commands.ts";
 import { asSallyportError, ERRORS, type SallyportError } from "./core/errors.ts";
 import { loadBundle } from "./host/bundle.ts";
@@ -61,7 +62,9 @@ async function start(argv: string[]): Promise<number> {
   }
   const { bundle, args } = choose(argv);
   if (bundle.startsWith("roles/") || bundle === "cli/serve") trimWhenIdle();
-  const module = isPackaged ? loadBundle(bundle) : await import(repoPath(`src/${bundle}.ts`));
+  const module = isPackaged
+    ? loadBundle(bundle)
+    : await import(pathToFileURL(repoPath(`src/${bundle}.ts`)).href);
   return await (module as { main(argv: string[]): Promise<number> }).main(args);
 }
 

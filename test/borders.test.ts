@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
 import { dirname, join, normalize } from "node:path";
 import t from "tap";
 
-const SRC = new URL("../src/", import.meta.url).pathname;
+const ROOT = join(import.meta.dirname, "..");
+const SRC = join(ROOT, "src");
 
 /** Room to the rooms that it may import (itself always). DESIGN section 3. */
 const ROOMS: Record<string, readonly string[]> = {
@@ -129,6 +131,24 @@ t.test("a planted import is found", async (t) => {
   for (const [file, source] of bad) t.equal(violations(file, source).length, 1, `${file}: ${source}`);
   t.same(violations("cli/demo.ts", `import { start } from "../workspace/index.ts";`), []);
   t.same(violations("core/x.ts", `// import { a } from "../store/store.ts";\nimport { z } from "zod";`), []);
+});
+
+t.test("what is imported is named in package.json, with its one version", async (t) => {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  const named = { ...dependencies, ...devDependencies } as Record<string, string>;
+  for (const [name, version] of Object.entries(named)) t.match(version, /^[0-9]+\.[0-9]+\.[0-9]+$/, name);
+  const used = ["src", "scripts", "test"].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .flatMap((file) => importsOf(readFileSync(join(ROOT, folder, file), "utf8")))
+      .filter((id) => /^[@a-z]/.test(id) && !isBuiltin(id))
+      .map(packageOf),
+  );
+  t.ok(used.length > 100);
+  t.same(
+    [...new Set(used)].filter((name) => !Object.hasOwn(named, name)),
+    [],
+  );
 });
 
 t.test("files stay short", async (t) => {

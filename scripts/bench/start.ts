@@ -1,9 +1,10 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { TestAppliance } from "../../test/e2e/appliance.ts";
 
 /** Start of `dist/sallyport --version` beside the same runtime's own, and the idle memory of all roles together (PSS). */
-const SALLYPORT = new URL("../../dist/sallyport", import.meta.url).pathname;
+const SALLYPORT = join(import.meta.dirname, "../../dist/sallyport");
 const TIMES = 30;
 
 function medianStart(file: string): number {

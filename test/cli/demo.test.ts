@@ -4,8 +4,8 @@ import t from "tap";
 import { normal, readmeBlock } from "./demo/normal.ts";
 import { Playing, processesOf, SCRIPT, scratchDir } from "./demo/play.ts";
 
-const TRANSCRIPT = new URL("./demo.transcript.txt", import.meta.url).pathname;
-const README = new URL("../../README.md", import.meta.url).pathname;
+const TRANSCRIPT = join(import.meta.dirname, "demo.transcript.txt");
+const README = join(import.meta.dirname, "../../README.md");
 
 t.test("the recorded demo is what the demo prints today, in the README too", async (t) => {
   const dir = scratchDir(t);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startWorkspace, type Workspace, type WorkspaceOptions } from "../../src/workspace/index.ts";
 
-const ROOT = new URL("../../", import.meta.url).pathname;
+const ROOT = join(import.meta.dirname, "../..");
 const PACKAGED = join(ROOT, "dist/sallyport");
 export const PASSPHRASE = "correct horse battery staple";
 

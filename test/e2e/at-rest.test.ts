@@ -4,7 +4,7 @@ import t from "tap";
 import { TestAppliance } from "./appliance.ts";
 
 t.setTimeout(120_000);
-const EXAMPLES = new URL("../../examples/", import.meta.url).pathname;
+const EXAMPLES = join(import.meta.dirname, "../../examples");
 
 t.test("without a key the state directory tells no name, code, token, argument or output (P2)", async (t) => {
   const appliance = new TestAppliance();

@@ -3,7 +3,7 @@ import t from "tap";
 import { renderMessage } from "../../src/workspace/index.ts";
 import { TestAppliance } from "./appliance.ts";
 
-const EXAMPLES = new URL("../../examples/", import.meta.url).pathname;
+const EXAMPLES = join(import.meta.dirname, "../../examples");
 
 t.setTimeout(120_000);
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Delivery, type Message, renderMessage, type Workspace } from "../../src/workspace/index.ts";
 import { type TestAppliance, until } from "./appliance.ts";
 
-export const EXAMPLES = new URL("../../examples/", import.meta.url).pathname;
+export const EXAMPLES = join(import.meta.dirname, "../../examples");
 /** The machine may be busy with other tests: a bound on hanging, not a measure. */
 export const PATIENCE = 30_000;
 

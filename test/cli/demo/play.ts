@@ -7,7 +7,7 @@ import { FILE_TIMEOUT } from "../../faults/support.ts";
 // Every file that plays a demo needs more than the 30 s that tap gives by itself.
 t.setTimeout(FILE_TIMEOUT);
 
-const ROOT = new URL("../../../", import.meta.url).pathname;
+const ROOT = join(import.meta.dirname, "../../..");
 const PACKAGED = join(ROOT, "dist/sallyport");
 
 /** How the demo is started: as users do, from the executable where there is one. */
