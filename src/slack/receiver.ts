@@ -33,6 +33,8 @@ const REFUSED = "Not accepted, try again.";
 const STOPPING = "Not accepted: the appliance is disconnecting from Slack.";
 
 const MAX_PENDING = 1000;
+/** Envelopes whose end is remembered: Slack delivers again within moments; what comes later the keeper knows. */
+const MAX_SETTLED = 2000;
 /** How old an answer of users.info may be; where a click may be an approval, Slack is asked anew. Milliseconds. */
 const STANDING_AGE = 60_000;
 /** How long users.info may take: an unknown standing is better than a late ack. */
@@ -40,7 +42,8 @@ const STANDING_WAIT = 1200;
 
 type Pending = {
   id: string;
-  link: Link;
+  /** Each connection that brought it: Slack delivers again what a lost one left open. */
+  links: Set<Link>;
   envelopeId: string;
   reply: ReplyPath;
   /** performance.now() by which it is acked in any case. */
@@ -49,10 +52,16 @@ type Pending = {
   sent: boolean;
 };
 
-/** Takes envelopes to the keeper and its receipts back: each envelope is acked once, within `ackMs`. */
+/**
+ * Takes envelopes to the keeper and its receipts back: each is acked within `ackMs`. An envelope has one end, however often
+ * it is delivered: else one could run while its second delivery is too late and told "not accepted".
+ */
 export class Receiver {
   readonly #options: ReceiverOptions;
   readonly #pending = new Map<string, Pending>();
+  readonly #byEnvelope = new Map<string, Pending>();
+  /** What the ack carried, by envelope. */
+  readonly #settled = new Map<string, object | null>();
   #next = 0;
   /** One for all: they are due in the order in which they came. */
   #timer: NodeJS.Timeout | undefined;
@@ -62,6 +71,7 @@ export class Receiver {
   }
 
   envelope(link: Link, envelope: Envelope): void {
+    if (this.#isRepeated(link, envelope.id)) return;
     const { home, alarms, contexts, prefix, ackMs } = this.#options;
     const parsed = parseEnvelope(envelope, home);
     if (parsed.refusal !== null) {
@@ -77,7 +87,10 @@ export class Receiver {
     }
     const due = performance.now() + ackMs;
     const { reply, request } = parsed;
-    this.#pending.set(id, { id, link, envelopeId: envelope.id, reply, due, sent: false });
+    const links = new Set([link]);
+    const pending: Pending = { id, links, envelopeId: envelope.id, reply, due, sent: false };
+    this.#pending.set(id, pending);
+    this.#byEnvelope.set(envelope.id, pending);
     try {
       this.#vouch(id, request, Date.now());
     } finally {
@@ -85,6 +98,14 @@ export class Receiver {
       contexts.add(id, parsed);
       this.#timer ??= setTimeout(() => this.#overdue(), ackMs).unref();
     }
+  }
+
+  #isRepeated(link: Link, envelopeId: string): boolean {
+    const pending = this.#byEnvelope.get(envelopeId);
+    const payload = this.#settled.get(envelopeId);
+    if (pending !== undefined) pending.links.add(link);
+    else if (payload !== undefined) link.ack(envelopeId, payload ?? undefined);
+    return pending !== undefined || payload !== undefined;
   }
 
   /** A timer for each request would be set and cleared for every ack; this one wakes at most once in `ackMs`. */
@@ -154,10 +175,15 @@ export class Receiver {
   #settle(id: string, accepted: boolean, say: string | null): void {
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
+    const { envelopeId, links, reply, sent } = pending;
     this.#pending.delete(id);
-    if (pending.sent) this.#options.port.acked(id, accepted);
-    const payload = ackPayload(pending.reply, say);
-    pending.link.ack(pending.envelopeId, payload ?? undefined);
+    this.#byEnvelope.delete(envelopeId);
+    if (sent) this.#options.port.acked(id, accepted);
+    const payload = ackPayload(reply, say);
+    for (const link of links) link.ack(envelopeId, payload ?? undefined);
+    this.#settled.set(envelopeId, payload);
+    const oldest = this.#settled.keys().next();
+    if (this.#settled.size > MAX_SETTLED && !oldest.done) this.#settled.delete(oldest.value);
     if (say !== null && payload === null) this.#options.whisper.respond(id, renderText(say));
   }
 

@@ -97,11 +97,18 @@ t.test("a redelivery is acked silently", async (t) => {
   const delivery = rig.workspace.command("alice", "ops", "/ops run once");
   await delivery.ack;
   rig.workspace.faults.redeliver(delivery.envelopeId);
-  await rig.keeper.until(() => rig.keeper.of("slack.acked").length === 2, "a second acked");
   await rig.workspace.waitFor(() => delivery.acks === 2);
   t.equal(delivery.responses.length, 0);
+  t.equal(rig.keeper.of("slack.request").length, 1, "the keeper has heard of it");
+  rig.keeper.send({ type: "gateway.disconnect" });
+  await rig.workspace.waitFor(() => rig.workspace.connections.length === 0);
+  await rig.keeper.connected(0);
+  rig.keeper.send({ type: "gateway.connect" }, tokens(rig.workspace));
+  await rig.keeper.connected();
+  rig.workspace.faults.redeliver(delivery.envelopeId);
+  await rig.workspace.waitFor(() => delivery.acks === 3);
   const [a, b] = rig.keeper.of("slack.request");
-  t.equal(a!.dedupe, b!.dedupe);
+  t.equal(a!.dedupe, b!.dedupe, "a gateway that does not know of it asks");
   t.not(a!.id, b!.id);
 });
 

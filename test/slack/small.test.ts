@@ -141,6 +141,41 @@ t.test("the keeper is told before Slack is", async (t) => {
   t.same(order, ["request", "acked true", "ack"], "once, and in this order");
 });
 
+t.test("an envelope has one end, however often it is delivered", async (t) => {
+  const asked: string[] = [];
+  const acked: string[] = [];
+  const link = (name: string) =>
+    ({
+      ack: (id: string, payload?: { text: string }) => acked.push(`${name} ${id} ${payload?.text ?? "-"}`),
+    }) as unknown as Link;
+  const receiver = new Receiver({
+    home: { team: "T1", teamName: null, enterprise: null, botUser: "U0" },
+    people: { recent: () => "member" },
+    contexts: { add() {} },
+    alarms: { raise() {} },
+    whisper: { respond() {} },
+    port: { request: ({ id }: { id: string }) => asked.push(id), acked() {} },
+    prefix: "p",
+    ackMs: 60_000,
+  } as unknown as ReceiverOptions);
+  const payload = { team_id: "T1", user_id: "U1", channel_id: "C1", command: "/ops", text: "" };
+  const deliver = (on: string, id: string) =>
+    receiver.envelope(link(on), { id, type: "slash_commands", payload, retry: 0, acceptsPayload: true });
+  for (const [id, accepted, says] of [
+    ["e1", true, "-"],
+    ["e2", false, "Not accepted, try again."],
+  ] as const) {
+    deliver("one", id);
+    deliver("two", id);
+    t.equal(asked.length, 1, "one question to the keeper");
+    receiver.receipt({ id: asked[0]!, accepted, duplicate: false, text: null });
+    deliver("three", id);
+    t.same(acked.splice(0), [`one ${id} ${says}`, `two ${id} ${says}`, `three ${id} ${says}`]);
+    t.equal(asked.splice(0).length, 1);
+  }
+  receiver.stop();
+});
+
 t.test("the manifest", async (t) => {
   const manifest = slackManifest({ name: "ops", allowedIpRanges: ["203.0.113.7/32"] });
   t.match(manifest, {
