@@ -15,7 +15,10 @@ import {
   tilePath,
   tilesBetween,
 } from "../../src/audit/tiles.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { flipped, StoredTree } from "./trees.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 /** Verification by a tool that is not ours: Go's x/mod/sumdb (Debian: golang-go, golang-golang-x-mod-dev). */
 const GOPATH = "/usr/share/gocode";

@@ -3,9 +3,10 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { ROOT } from "./packaged.ts";
 
-t.setTimeout(120_000);
+t.setTimeout(FILE_TIMEOUT);
 
 t.test("a checkout may lie in a folder whose name make and URLs take apart", async (t) => {
   const base = mkdtempSync(join(tmpdir(), "sallyport-"));

@@ -12,7 +12,10 @@ import {
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { EXE, neededBy, notBuilt, ROOT } from "./packaged.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 /** All that a host must have: glibc's loader and libraries (README says so too). */
 const GLIBC = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0"];

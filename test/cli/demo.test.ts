@@ -1,8 +1,11 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { normal, readmeBlock } from "./demo/normal.ts";
 import { Playing, processesOf, SCRIPT, scratchDir } from "./demo/play.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const TRANSCRIPT = join(import.meta.dirname, "demo.transcript.txt");
 const README = join(import.meta.dirname, "../../README.md");

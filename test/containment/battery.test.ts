@@ -8,7 +8,10 @@ import type { Launcher } from "../../src/exec/launch.ts";
 import { selfTest } from "../../src/exec/selftest.ts";
 import { harden } from "../../src/host/harden.ts";
 import { begin, runOp, sh, startLauncher } from "../exec/launcher.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { containmentTable, type HostBait } from "./table.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const folder = mkdtempSync(join(tmpdir(), "sallyport-bait-"));
 chmodSync(folder, 0o755);

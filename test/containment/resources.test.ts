@@ -1,6 +1,9 @@
 import t from "tap";
 import { readAnswers } from "../../src/exec/battery.ts";
 import { runOp, sh, startLauncher } from "../exec/launcher.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const isRoot = process.getuid?.() === 0;
 const users = isRoot

@@ -12,6 +12,8 @@ export const PASSPHRASE = "correct horse battery staple";
 export function program(): string[] {
   if (process.env.SALLYPORT_TEST_DEV === "1")
     return [process.execPath, "--disable-sigusr1", join(ROOT, "src/main.ts")];
+  // A benchmark's own copy.
+  if (process.env.SALLYPORT_TEST_PROGRAM !== undefined) return [process.env.SALLYPORT_TEST_PROGRAM];
   if (!existsSync(PACKAGED)) throw new Error("dist/sallyport is missing; run scripts/build first");
   return [PACKAGED];
 }

@@ -1,5 +1,8 @@
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { begin, findProcesses, runOp, sh, startLauncher, waitProcesses } from "./launcher.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 /** Every process that a run started carries this in its command line. */
 let serial = 0;

@@ -4,7 +4,10 @@ import { checkArgs, toArgv, toEnv, toInputJson } from "../../src/core/args.ts";
 import { encodeBundle, openBundle } from "../../src/core/bundle.ts";
 import { makeGrant } from "../../src/exec/grant.ts";
 import { repoPath } from "../../src/host/self.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { type Seen, startLauncher } from "./launcher.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const started = startLauncher();
 t.teardown(() => started.stop());

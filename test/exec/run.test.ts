@@ -1,7 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { begin, type PlainGrant, runOp, sh, startLauncher } from "./launcher.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const started = startLauncher();
 const { launcher } = started;

@@ -4,7 +4,10 @@ import type { Grant } from "../../src/exec/grant.ts";
 import type { Launcher } from "../../src/exec/launch.ts";
 import { launchFailed } from "../../src/exec/result.ts";
 import { selfTest } from "../../src/exec/selftest.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { startLauncher } from "./launcher.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 /** The launcher with every grant changed on its way: a fence with a hole in it. */
 function with_(launcher: Launcher, change: (spec: Grant["spec"]) => Partial<Grant["spec"]>): Launcher {

@@ -7,6 +7,9 @@ import t from "tap";
 import { checkMac, parseKeyring } from "../../src/keys/document.ts";
 import { FLOOR, Kdf } from "../../src/keys/kdf.ts";
 import { createKeyring, replaceRecovery } from "../../src/keys/keyring.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const dir = mkdtempSync(join(tmpdir(), "keyring-"));
 t.teardown(() => rmSync(dir, { recursive: true, force: true }));

@@ -2,6 +2,9 @@ import t from "tap";
 import { type Argon2Binding, argon2Binding } from "../../src/keys/argon2.ts";
 import { CAP, DEFAULT, FLOOR, fit, Kdf, kdfRefusal } from "../../src/keys/kdf.ts";
 import { checkPassphrase } from "../../src/keys/passphrase.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const SALT = Buffer.alloc(16, 7);
 

@@ -21,6 +21,9 @@ import {
   replaceRecovery,
 } from "../../src/keys/keyring.ts";
 import { randomKey } from "../../src/keys/memory.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const dir = mkdtempSync(join(tmpdir(), "keyring-"));
 t.teardown(() => rmSync(dir, { recursive: true, force: true }));

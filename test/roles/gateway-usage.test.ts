@@ -1,6 +1,9 @@
 import { spawnSync } from "node:child_process";
 import t from "tap";
 import { repoPath } from "../../src/host/self.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 t.test("usage", async (t) => {
   const run = (...args: string[]) =>

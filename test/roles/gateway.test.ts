@@ -1,6 +1,9 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { processRig, text, tokens } from "../slack/rig.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 async function connected(options?: Parameters<typeof processRig>[0]) {
   const rig = await processRig(options);

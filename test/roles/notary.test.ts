@@ -20,6 +20,9 @@ import { randomKey } from "../../src/keys/memory.ts";
 import { Connection } from "../../src/wire/connection.ts";
 import type { Message, MessageOf } from "../../src/wire/messages.ts";
 import { flipped, StoredTree } from "../audit/trees.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const ORIGIN = "sallyport.example/log";
 const base = mkdtempSync(join(tmpdir(), "notary-"));

@@ -11,6 +11,9 @@ import { repoPath, selfExec } from "../../src/host/self.ts";
 import { Connection } from "../../src/wire/connection.ts";
 import type { Message, MessageOf } from "../../src/wire/messages.ts";
 import { findProcesses, waitProcesses } from "../exec/launcher.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 type Got = { message: Message; parts: Buffer[] };
 

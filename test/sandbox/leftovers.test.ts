@@ -1,9 +1,12 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { USERS } from "./support/once.ts";
 import { KIND, Launcher } from "./support/serve.ts";
 import { script } from "./support/spec.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 /** What a launcher holds: its descriptors (their targets), threads, children, and groups in every hierarchy. */
 function held(launcher: Launcher) {

@@ -1,9 +1,12 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { isRoot, USERS } from "./support/once.ts";
 import { KIND, Launcher } from "./support/serve.ts";
 import { script } from "./support/spec.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const SPARES = 2;
 const gone = (pid: number): boolean => !existsSync(`/proc/${pid}`);

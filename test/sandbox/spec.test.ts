@@ -3,9 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { launch } from "./support/once.ts";
 import { compile } from "./support/probe.ts";
 import { bpf, confineSpec, PATH, ROOT, record, runSpec, VERSION } from "./support/spec.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const u32 = (value: number): Buffer => Buffer.from(new Uint32Array([value]).buffer);
 const ids = (uid: number, gid: number): Buffer => Buffer.concat([u32(uid), u32(gid)]);

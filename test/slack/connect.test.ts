@@ -1,5 +1,8 @@
 import t from "tap";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { type Rig, sessionRig } from "./rig.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 /** What the official client does not survive (SLACK.md), each on a live session; a command afterwards is acked. */
 async function works(rig: Rig): Promise<string> {

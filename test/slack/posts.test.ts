@@ -1,6 +1,9 @@
 import t from "tap";
 import type { Message } from "../../src/workspace/index.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { QUICK, type Rig, sessionRig, text } from "./rig.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 async function started(options?: Parameters<typeof sessionRig>[0]) {
   const rig = await sessionRig(options);

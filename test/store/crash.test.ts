@@ -5,7 +5,10 @@ import { parseEntry } from "../../src/audit/entry.ts";
 import { leafHash, verifyInclusion } from "../../src/audit/merkle.ts";
 import { getText } from "../../src/store/settings.ts";
 import type { Store } from "../../src/store/store.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { HEARTBEAT, scratch } from "./scratch.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 interface Checks {
   ok(value: unknown, message: string): unknown;

@@ -3,7 +3,10 @@ import { SallyportError } from "../../src/core/errors.ts";
 import { acceptReceipt } from "../../src/store/receipts.ts";
 import { getText, setSetting } from "../../src/store/settings.ts";
 import type { Tx } from "../../src/store/store.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
 import { codeOf, HEARTBEAT, scratch } from "./scratch.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 t.test("a mutation is whole or not there", async (t) => {
   const store = await scratch(t).open(true);

@@ -1,6 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import t from "tap";
+import { FILE_TIMEOUT } from "../../faults/support.ts";
 import { alive, familyOf, Playing, processesOf, SCRIPT, scratchDir, until } from "./play.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   t.test(`${signal} while an Op runs ends everything`, async (t) => {

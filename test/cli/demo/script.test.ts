@@ -1,6 +1,9 @@
 import { readdirSync } from "node:fs";
 import t from "tap";
+import { FILE_TIMEOUT } from "../../faults/support.ts";
 import { Playing, processesOf, scratchDir, scriptFile } from "./play.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 t.test("a script is read whole before anything starts", async (t) => {
   const dir = scratchDir(t);

@@ -1,7 +1,10 @@
 import { spawn, spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import t from "tap";
+import { FILE_TIMEOUT } from "../../faults/support.ts";
 import { alive, DEMO, familyOf, scratchDir, until } from "./play.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const hasScript = spawnSync("script", ["--version"]).status === 0;
 const ESC = "\u001b";
