@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Script } from "node:vm";
 import { build, type Metafile, type Plugin } from "esbuild";
+import { COMMANDS } from "../../src/cli/commands.ts";
 import { BUILD, filesUnder, MODULES, ROOT } from "./run.ts";
 
 const ROLES = ["keeper", "gateway", "runner", "notary"];
@@ -38,10 +39,7 @@ const packaged: Plugin = {
 };
 
 /** Bundle name ("roles/keeper", "cli/init") to source file. */
-export async function bundleNames(): Promise<string[]> {
-  const { COMMANDS } = (await import(join(ROOT, "src/cli/commands.ts"))) as {
-    COMMANDS: Record<string, string>;
-  };
+function bundleNames(): string[] {
   const files = [...new Set(["help", "self-check", ...Object.values(COMMANDS)])].sort();
   return [...ROLES.map((role) => `roles/${role}`), ...files.map((file) => `cli/${file}`)];
 }
@@ -73,7 +71,7 @@ async function bundle(entry: string, outfile: string, version: string, wrap: boo
 export async function buildBundles(version: string): Promise<void> {
   rmSync(join(BUILD, "bundle"), { recursive: true, force: true });
   const contents: Record<string, string[]> = {};
-  for (const name of await bundleNames()) {
+  for (const name of bundleNames()) {
     const file = join(BUILD, "bundle", `${name}.cjs`);
     mkdirSync(dirname(file), { recursive: true });
     const made = await bundle(`src/${name}.ts`, file, version, true);

@@ -1,6 +1,16 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Test } from "tap";
 
 export const ROOT = join(import.meta.dirname, "../..");
 export const EXE = join(ROOT, "dist/sallyport");
@@ -40,6 +50,13 @@ function socketsOf(pid: number): Set<string> {
     }
   }
   return inodes;
+}
+
+/** Not t.testdir: the loader takes LD_PRELOAD apart at spaces, which the checkout's path may hold. */
+export function temporary(t: Test): string {
+  const dir = mkdtempSync(join(tmpdir(), "sallyport-"));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  return dir;
 }
 
 /** Writes files that leave a mark when some runtime takes them as code. */

@@ -6,7 +6,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { harden } from "../../src/host/harden.ts";
-import { EXE, listening, notBuilt, ROOT, traps } from "./packaged.ts";
+import { EXE, listening, notBuilt, ROOT, temporary, traps } from "./packaged.ts";
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>;
 
@@ -72,7 +72,7 @@ t.test("the control: plain Node does open one", { skip: notBuilt }, async (t) =>
 });
 
 t.test("the environment loads no code and opens no debugger", { skip: notBuilt }, async (t) => {
-  const dir = t.testdir();
+  const dir = temporary(t);
   const { env, marks } = traps(dir);
   const it = await start(env, dir);
   t.same(listening(it.pid), []);
@@ -82,7 +82,7 @@ t.test("the environment loads no code and opens no debugger", { skip: notBuilt }
 });
 
 t.test("the control: the same environment does load code into plain Node", { skip: notBuilt }, async (t) => {
-  const dir = t.testdir();
+  const dir = temporary(t);
   const { env, marks } = traps(dir);
   const { NODE_OPTIONS: options = "", LD_PRELOAD: preload = "" } = env;
   const child = spawn(process.execPath, ["-e", "0"], { env: { NODE_OPTIONS: options, LD_PRELOAD: preload } });
@@ -108,7 +108,7 @@ t.test("the runtime takes no flag from argv", { skip: notBuilt }, async (t) => {
 });
 
 t.test("no descriptor of a caller's becomes code", { skip: notBuilt }, async (t) => {
-  const dir = t.testdir();
+  const dir = temporary(t);
   const { env, marks } = traps(dir);
   // Its very own bytes too: between a comparison and the mapping, whoever holds the memfd could change them.
   for (const [what, file] of [

@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { pathToFileURL } from "node:url";
 import t from "tap";
 import { repoPath } from "../../src/host/self.ts";
 
@@ -13,7 +14,7 @@ const RISE = `
 `;
 
 function run(body: string): { stdout: string; stderr: string } {
-  const idle = JSON.stringify(repoPath("src/host/idle.ts"));
+  const idle = JSON.stringify(pathToFileURL(repoPath("src/host/idle.ts")).href);
   const code = `const { trimWhenIdle } = await import(${idle});${RISE}${body}`;
   const args = ["--input-type=module", "-e", code];
   return spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });

@@ -1,9 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import t from "tap";
 import { encodeFrame } from "../../src/wire/frame.ts";
 
-const MODULE = join(import.meta.dirname, "../../src/roles/to-keeper.ts");
+const MODULE = new URL("../../src/roles/to-keeper.ts", import.meta.url).href;
 const CONNECT = JSON.stringify({ type: "gateway.disconnect" });
 
 /** A process that gets these bytes from its "keeper" and ends with what onEnd says. */
