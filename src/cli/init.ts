@@ -45,7 +45,7 @@ export async function main(argv: string[]): Promise<number> {
         { stateDir: dirs.state, admin, slot: made.slot, recoveryCode, argon2: made.kdf },
         globals.json,
         () => [
-          `Initialized ${dirs.state}. First admin: ${admin} (host account ${login ?? uid}). Key slot: ${made.slot}.`,
+          `Initialized ${dirs.state}. First admin: ${admin} (host account ${login ?? `uid ${uid}`}). Key slot: ${made.slot}.`,
           "",
           `Recovery code: ${recoveryCode}`,
           "",
@@ -85,14 +85,9 @@ function loginOf(): string | null {
   }
 }
 
-/** Not every login is a user's name here. */
+/** Not every login is a user's name here, and not every account has one. */
 function adminName(login: string | null): string {
-  if (login === null)
-    throw new SallyportError(
-      "usage",
-      "This account has no login name. Name the first admin with --admin NAME.",
-    );
-  const name = login.toLowerCase().replaceAll(/[^a-z0-9._-]/g, "-");
+  const name = (login ?? "").toLowerCase().replaceAll(/[^a-z0-9._-]/g, "-");
   return /^[a-z]/.test(name) ? name.slice(0, 32) : "admin";
 }
 
