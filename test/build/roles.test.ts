@@ -99,6 +99,7 @@ t.test("no role takes code or a debugger from outside", { skip: notBuilt }, asyn
   t.notMatch(JSON.stringify(status()), "abi=99", "what the launcher says of a role, only the launcher says");
 
   const rolesNow = () => [...family(serve.pid ?? 0)].filter(([, line]) => / role /.test(line));
+  await until(() => rolesNow().length >= ROLES.length, 15_000);
   const roles = rolesNow();
   t.same(
     roles.map(([, line]) => / role ([a-z]+)/.exec(line)?.[1]).sort(),

@@ -169,6 +169,8 @@ export class Box extends TestAppliance {
 
   /** kill -9, and wait until the role is there again under another pid and the keeper sees it. */
   async killAndWait(name: Exclude<RoleName, "keeper">): Promise<void> {
+    // Until the launcher has executed it there is no such process, and a kill of 0 would end this test's own group.
+    await until(() => this.role(name) !== 0, 15_000);
     const before = this.role(name);
     process.kill(before, "SIGKILL");
     await until(

@@ -35,6 +35,8 @@ t.test("kill -9 of two roles at the same instant", async (t) => {
         // Five deaths within a minute end a serve, so each pair has one of its own.
         await box.serve();
         await until(async () => Object.values((await box.status()).roles).every(Boolean), 15_000);
+        // Until the launcher has executed it there is no such process, and a kill of 0 would end this test's own group.
+        await until(() => pair.every((role) => box.role(role) !== 0), 15_000);
         const before = box.processes().map(({ pid }) => pid);
         const [first, second] = pair.map((role) => box.role(role)) as [number, number];
         kill(first);
