@@ -142,7 +142,8 @@ t.test("each accepted command has one outcome, and Slack was told it", async (t)
       t.ok(unmarked.length <= 1, `${mark}: once, or with a word on why again`, {
         told: told().map((m) => [m.via, m.metadata?.event_payload, m.edits.length, plain(m)]),
       });
-      t.ok(told().length <= 2, `${mark}: not more`);
+      // Each kill while it was on its way leaves it in doubt once more; five times it is told again at most.
+      t.ok(told().length <= 6, `${mark}: not without end`);
     } else if (ack.status !== "acked" || JSON.stringify(ack.payload).includes("Not accepted")) {
       // Slack's own words, or ours.
       counts.notAccepted++;
