@@ -12,11 +12,18 @@ type Count = { failures: number; last: number };
 export class Attempts {
   readonly #callers = new Map<string, Count>();
   readonly #overall: Count = { failures: 0, last: 0 };
+  readonly #together: boolean;
+
+  /** `together`: whether one caller's failures slow down the others too. */
+  constructor({ together = true } = {}) {
+    this.#together = together;
+  }
 
   /** Milliseconds that `caller` has to wait before the next try; 0 when it may try now. */
   wait(caller: string, now: number): number {
     const own = this.#callers.get(caller);
-    return Math.max(own === undefined ? 0 : left(own, now, "caller"), left(this.#overall, now, "overall"));
+    const alone = own === undefined ? 0 : left(own, now, "caller");
+    return this.#together ? Math.max(alone, left(this.#overall, now, "overall")) : alone;
   }
 
   failed(caller: string, now: number): void {

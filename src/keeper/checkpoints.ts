@@ -16,7 +16,7 @@ type Options = {
   signed: (checkpoint: Signed) => void;
   /** The notary holds another history. Called once at most. */
   refused: (refusal: NotaryRefusal) => void;
-  /** Asks the notary again which size it signed last, after an answer was lost; null as for `from`. */
+  /** The notary's own word on which size it signed last; null as for `from`. */
   reopen: () => Promise<number | null>;
   failed: (error: unknown) => void;
 };
@@ -30,6 +30,7 @@ export class Checkpoints {
   #last: number;
   /** Until the next unlock: people have to look first. */
   #isHalted: boolean;
+  #isFailing = false;
   #stop: () => void = () => undefined;
   #stopped = false;
 
@@ -62,11 +63,21 @@ export class Checkpoints {
     return this.#running;
   }
 
-  /** The notary told its last size anew; null: its history is another one. */
-  resume(from: number | null): void {
-    if (from === null) this.#isHalted = true;
-    else this.#last = from;
-    this.#schedule();
+  /**
+   * Asks the notary which size it signed last: after its restart, or when an answer was lost. In turn with signing, so that
+   * what it says is not older than what it has signed since.
+   */
+  reopen(): Promise<void> {
+    this.#running = this.#running
+      .then(async () => {
+        if (this.#isHalted) return;
+        const from = await this.#o.reopen();
+        if (from === null) this.#isHalted = true;
+        else this.#last = from;
+        this.#schedule();
+      })
+      .catch((error: unknown) => this.#couldNot(error));
+    return this.#running;
   }
 
   #end(): void {
@@ -83,16 +94,14 @@ export class Checkpoints {
       this.#o.refused(error);
       return;
     }
-    this.#o.failed(error);
+    // Once, not every two seconds for as long as the notary is away.
+    if (!this.#isFailing) this.#o.failed(error);
+    this.#isFailing = true;
     if (this.#stopped) return;
     this.#reopening ??= setTimeout(() => {
       this.#reopening = undefined;
-      this.#o.reopen().then(
-        (size) => this.resume(size),
-        (again: unknown) => this.#couldNot(again),
-      );
-    }, REOPEN_MS);
-    this.#reopening.unref();
+      void this.reopen();
+    }, REOPEN_MS).unref();
   }
 
   #schedule(): void {
@@ -122,6 +131,7 @@ export class Checkpoints {
       consistency: consistency.map((hash) => hash.toString("base64")),
     });
     this.#last = size;
+    this.#isFailing = false;
     await store.mutate(async (tx) => {
       tx.unlogged("a checkpoint speaks of the log; it is not part of it");
       await addCheckpoint(tx, { size, root, note: checkpoint });

@@ -21,14 +21,12 @@ export function joinRunner(session: Session, failed: Failed): void {
   });
 }
 
-export function joinNotary(session: Session, reopen: () => Promise<number | null>, failed: Failed): void {
+export function joinNotary(session: Session, failed: Failed): void {
   session.peers.on("notary", {
     message: (message) => session.notary.receive(message),
     joined: () => {
       roleEvent(session, "notary", "role.started", failed);
-      void reopen()
-        .then((size) => session.checkpoints.resume(size))
-        .catch(failed);
+      void session.checkpoints.reopen();
     },
     left: () => {
       session.notary.lost();

@@ -30,7 +30,7 @@ export async function requestLink(store: Store, identity: SlackIdentity, now: nu
 }
 
 const APPLIANCE = { kind: "appliance" } as const;
-const attempts = new Attempts();
+const attempts = new Attempts({ together: false });
 const throttled = new Refusals();
 
 /** `now` is in milliseconds since 1970. */

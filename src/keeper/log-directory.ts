@@ -41,7 +41,7 @@ export class LogDirectory {
   show(checkpoint: Shown): void {
     if (this.#stopped || checkpoint.size === this.#written) return;
     this.#wanted = checkpoint;
-    this.#running ??= this.#work();
+    this.#start();
   }
 
   /** Resolves when it is not at work: all that was shown is there, or could not be written. */
@@ -62,18 +62,29 @@ export class LogDirectory {
     clearTimeout(this.#retry);
   }
 
+  /** One at a time; without work there is nothing to wait for. */
+  #start(): void {
+    if (this.#running !== undefined || this.#wanted === undefined || this.#stopped) return;
+    clearTimeout(this.#retry);
+    this.#running = this.#work().then(
+      () => {
+        this.#running = undefined;
+        // What was shown after the last look, and before this.
+        this.#start();
+      },
+      (error: unknown) => {
+        this.#running = undefined;
+        this.#couldNot(error);
+      },
+    );
+  }
+
   async #work(): Promise<void> {
-    try {
-      while (this.#wanted !== undefined && !this.#stopped) {
-        const next = this.#wanted;
-        await this.#write(next);
-        this.#isFailing = false;
-        if (this.#wanted === next) this.#wanted = undefined;
-      }
-    } catch (error) {
-      this.#couldNot(error);
-    } finally {
-      this.#running = undefined;
+    while (this.#wanted !== undefined && !this.#stopped) {
+      const next = this.#wanted;
+      await this.#write(next);
+      this.#isFailing = false;
+      if (this.#wanted === next) this.#wanted = undefined;
     }
   }
 
@@ -88,10 +99,7 @@ export class LogDirectory {
     }
     this.#isFailing = true;
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => {
-      this.#running ??= this.#work();
-    }, RETRY_MS);
-    this.#retry.unref();
+    this.#retry = setTimeout(() => this.#start(), RETRY_MS).unref();
   }
 
   /** Tiles first: whoever reads the checkpoint finds all that it covers. */

@@ -33,7 +33,10 @@ export class LogLines {
     await this.#pull();
   }
 
-  /** One at a time. After a failure the cursor stands where it stood, and the next entry tries again. */
+  /**
+   * One at a time. After a read that failed the cursor stands where it stood, and the next entry tries again; an entry that the
+   * sink can't take is passed over, so that it stops no other.
+   */
   #pull(): Promise<void> {
     this.#pulling = (this.#pulling ?? Promise.resolve()).then(() => this.#read()).catch(this.#failed);
     return this.#pulling;

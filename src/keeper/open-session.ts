@@ -3,7 +3,7 @@ import type { Authorizer } from "../core/authorizer.ts";
 import { argTypesOf } from "../core/authorizer.ts";
 import { manifestFromJson } from "../core/manifest.ts";
 import { listIdentities } from "../store/identities.ts";
-import { activeOps } from "../store/ops.ts";
+import { activeOps, getVersion } from "../store/ops.ts";
 import { owe } from "../store/outbox.ts";
 import type { RunRow } from "../store/runs.ts";
 import { getSetting, getText, SETTINGS } from "../store/settings.ts";
@@ -113,7 +113,7 @@ export async function openSession(o: Options): Promise<Session> {
   heartbeat.unref();
   const stopHousekeeping = keepHouse(store, failed);
   joinRunner(session, failed);
-  joinNotary(session, reopen, failed);
+  joinNotary(session, failed);
   joinGateway(session, failed, (state) => {
     slack = state;
   });
@@ -140,13 +140,14 @@ export async function refreshArgTypes(authorizer: Authorizer, store: Store): Pro
 async function recover(session: Session, failed: (error: unknown) => void): Promise<void> {
   await session.outbox.recover();
   const tell = async (tx: Tx, row: RunRow) => {
-    const version = await session.access.activeOp(tx, row.namespace, row.op);
+    const version = await getVersion(tx, row.namespace, row.op, row.version);
     if (version === undefined) return;
+    const manifest = manifestFromJson(version.manifest);
     // Only the person may see what was private; a message to a user's id goes to that person's direct messages.
-    const isPrivate = version.manifest.reply === "private";
+    const isPrivate = manifest.reply === "private" || row.channel === null;
     const channel = isPrivate ? (await listIdentities(tx, row.requester))[0]?.user : row.channel;
     if (row.source !== "slack" || channel === undefined || channel === null) return;
-    const shown = runDocument({ row, manifest: version.manifest, requester: "" }, { chunks: [], bytes: 0 });
+    const shown = runDocument({ row, manifest, requester: "" }, { chunks: [], bytes: 0 });
     await owe(tx, {
       nonce: `${row.id}:lost`,
       kind: "post",

@@ -1,5 +1,6 @@
 import { SallyportError } from "../core/errors.ts";
 import { channelKindOf } from "../core/identity.ts";
+import { isFinal } from "../core/run.ts";
 import { finishReceipt } from "../store/receipts.ts";
 import { getRun, readOutput } from "../store/runs.ts";
 import { getUser } from "../store/users.ts";
@@ -254,7 +255,8 @@ async function run(session: Session, caller: Caller, request: Request, rest: str
   });
   presenter.accepted(view);
   const isPrivate = view.manifest.reply === "private" || request.channel === null;
-  return isPrivate
+  // One that ended already was told as that.
+  return isPrivate && !isFinal(view.row.state)
     ? done(
         view.row.id,
         say(`${view.manifest.op} is ${view.row.state === "queued" ? "queued" : "running"}: ${view.row.id}`),

@@ -68,12 +68,17 @@ export class Spool {
 
   /** Sets what is there aside, so that what comes while it is dealt with is not lost with it. [] when there is nothing. */
   take(): SpoolRecord[] {
-    if (!existsSync(this.#taken)) {
-      if (!existsSync(this.#file)) return [];
-      renameSync(this.#file, this.#taken);
-      this.#whole = 0;
+    for (;;) {
+      if (!existsSync(this.#taken)) {
+        if (!existsSync(this.#file)) return [];
+        renameSync(this.#file, this.#taken);
+        this.#whole = 0;
+      }
+      const records = recordsOf(this.#taken);
+      if (records.length > 0) return records;
+      // A full disk leaves an empty or torn file; it must not stand before those that come after it.
+      this.taken();
     }
-    return recordsOf(this.#taken);
   }
 
   /** What was taken is elsewhere now. */

@@ -31,6 +31,8 @@ t.test(
     box.serving?.kill("SIGTERM");
     t.equal(await box.exited(), 0);
     await running;
+    // The process has ended, but what it wrote last may still be on its way to us.
+    await until(() => box.events.at(-1)?.includes('"appliance.stopped"') === true, 15_000);
     const before = box.events.length;
 
     await box.serve();

@@ -27,6 +27,13 @@ t.test("over all callers too, so that many accounts guess no faster than one", a
   t.equal(attempts.failures, 12);
 });
 
+t.test("or by caller alone, where each guesses at what is their own", async (t) => {
+  const attempts = new Attempts({ together: false });
+  for (let i = 0; i < 30; i++) attempts.failed("uid:1", START);
+  t.equal(attempts.wait("uid:1", START), 60_000);
+  t.equal(attempts.wait("uid:2", START), 0);
+});
+
 t.test("success forgives the caller, an hour forgets", async (t) => {
   const attempts = failing(5);
   t.ok(attempts.wait("uid:1", START) > 0);

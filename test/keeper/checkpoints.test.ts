@@ -31,7 +31,7 @@ t.test("a refused history is told once, and nothing is signed any more", async (
     await rig.append(1);
     await rig.checkpoints.now();
   }
-  rig.checkpoints.resume(5);
+  await rig.checkpoints.reopen();
   await rig.checkpoints.now();
   t.equal(rig.notary.asked, asked);
   t.equal(rig.refusals.length, 1);
@@ -53,6 +53,32 @@ t.test("a notary that comes back with another history is not asked to sign", asy
   }
   t.equal(rig.notary.asked, asked);
   t.equal(rig.reopened, 1);
+});
+
+t.test("a notary that is asked anew while it signs names no older size", async (t) => {
+  const rig = await signing(t);
+  await rig.append(5);
+  await rig.checkpoints.now();
+  const said = rig.notary.last.size;
+  await rig.append(1);
+  // As when its answer was on the way while the next signature was asked for.
+  rig.reopen = () => (rig.notary.last.size === 6 ? 6 : said);
+  const reopened = rig.checkpoints.reopen();
+  const signed = rig.checkpoints.now();
+  await Promise.all([reopened, signed]);
+  await rig.append(1);
+  await rig.checkpoints.now();
+  t.equal(rig.notary.last.size, 7);
+  t.same(rig.failures, []);
+});
+
+t.test("while the notary is away it is told once", async (t) => {
+  const rig = await signing(t);
+  rig.reopen = () => {
+    throw new Error("away");
+  };
+  for (let i = 0; i < 3; i++) await rig.checkpoints.reopen();
+  t.same(rig.failures, ["away"]);
 });
 
 t.test("a lost answer: the notary is asked again and signing goes on", async (t) => {

@@ -1,5 +1,6 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { until } from "../e2e/appliance.ts";
 import { scratch } from "../store/scratch.ts";
@@ -72,6 +73,23 @@ t.test("what could not be written follows once it can be, by itself", async (t) 
   await until(() => rig.report().size === 305, PATIENCE_MS);
   await rig.directory.idle();
   t.same(rig.report(), sound(305));
+});
+
+t.test("one that is shown before the next try is the next try, and later ones follow", async (t) => {
+  const rig = await signing(t);
+  writeFileSync(join(rig.dir, "tile"), "");
+  await rig.append(3);
+  await rig.settle();
+  t.equal(rig.failures.length, 1);
+  rmSync(join(rig.dir, "tile"));
+  await rig.append(1);
+  await rig.settle();
+  t.same(rig.report(), sound(4));
+  // Longer than the pause before a next try.
+  await sleep(2500);
+  await rig.append(1);
+  await rig.settle();
+  t.same(rig.report(), sound(5));
 });
 
 t.test("killed between the stored checkpoint and the directory, the next start makes it good", async (t) => {

@@ -59,6 +59,19 @@ t.test("what comes while the rest joins the log is not lost with it", async (t) 
   t.same(spool.take(), []);
 });
 
+t.test("an empty or torn file, as a full disk leaves it, stands before nothing", async (t) => {
+  const file = join(scratch(t), "spool");
+  for (const left of ["", '{"time":1,"uid":2,"co']) {
+    writeFileSync(file, left);
+    const spool = new Spool(file);
+    t.same(spool.take(), []);
+    spool.add(RECORD);
+    t.same(spool.take(), [RECORD]);
+    spool.taken();
+    t.notOk(existsSync(file) || existsSync(`${file}.taken`));
+  }
+});
+
 t.test("joined once, also when a kill comes between log and file", async (t) => {
   const dir = scratch(t);
   const store = await emptyStore(t, dir);
