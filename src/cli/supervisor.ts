@@ -76,7 +76,7 @@ export class Supervisor {
     if (!this.#stopping) for (const role of PEERS) this.#startPeer(role);
   }
 
-  /** Ends all roles: they are asked, and after 1.5 s killed. */
+  /** Ends all roles: the keeper is asked, the others end with their connection to it; after 1.5 s all are killed. */
   async stop(status: number): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
@@ -87,6 +87,7 @@ export class Supervisor {
       for (const { child } of all) child.kill("SIGKILL");
     }, STOP_MS);
     await this.#whenKeeperEnded();
+    // For one that still starts, and looks at no connection yet.
     for (const { role, child } of all) if (role !== "keeper") child.kill("SIGTERM");
     await gone;
     clearTimeout(timer);
@@ -204,36 +205,36 @@ export class Supervisor {
       TZ: process.env.TZ ?? "UTC",
     };
     for (const [i, [name]] of given.entries()) env[name] = String(FD.first + i);
-    const spec = harden().memfd(
-      "sallyport-spec",
-      encodeConfinement({
-        argv: ["sallyport", ...self, "role", role, ...args],
-        env,
-        execFd: FD.exe,
-        keepFds: given.map((_, i) => FD.first + i),
-        seccomp: asset(`seccomp/role-${role}.bpf`),
-        paths: [...programPaths(), ...own],
-        connect: role === "gateway",
-      }),
-    );
-    const child = spawn(
-      `/proc/self/fd/${this.#launcher}`,
-      [role === "runner" ? "runner" : "confine", String(FD.spec)],
-      {
-        stdio: [
-          "ignore",
-          role === "keeper" ? "inherit" : "ignore",
-          "inherit",
-          spec,
-          exe,
-          ...given.map(([, fd]) => fd),
-        ],
-        env: {},
-        // A session of its own: no signal of the terminal reaches a role, so that they end in order, and no terminal is theirs.
-        detached: true,
-      },
-    );
-    for (const fd of [spec, exe, ...given.map(([, fd]) => fd)]) harden().closeFd(fd);
+    const ours = [exe, ...given.map(([, fd]) => fd)];
+    let child: ChildProcess;
+    try {
+      const spec = harden().memfd(
+        "sallyport-spec",
+        encodeConfinement({
+          argv: ["sallyport", ...self, "role", role, ...args],
+          env,
+          execFd: FD.exe,
+          keepFds: given.map((_, i) => FD.first + i),
+          seccomp: asset(`seccomp/role-${role}.bpf`),
+          paths: [...programPaths(), ...own],
+          connect: role === "gateway",
+        }),
+      );
+      ours.unshift(spec);
+      child = spawn(
+        `/proc/self/fd/${this.#launcher}`,
+        [role === "runner" ? "runner" : "confine", String(FD.spec)],
+        {
+          stdio: ["ignore", role === "keeper" ? "inherit" : "ignore", "inherit", ...ours],
+          env: {},
+          // A session of its own: no signal of the terminal reaches a role, so that they end in order, and no terminal is theirs.
+          detached: true,
+        },
+      );
+    } finally {
+      // The child has them; after a failure nobody needs them.
+      for (const fd of ours) harden().closeFd(fd);
+    }
     this.#running.set(role, { role, child });
     child.once("exit", (code, signal) => this.#exited(role, child, code, signal));
     child.once("error", (error) => {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { BUNDLE_LIMITS, checkBundlePath, showPath } from "./bundle-path.ts";
-import { SallyportError } from "./errors.ts";
+import { asSallyportError, SallyportError } from "./errors.ts";
 import { type Manifest, manifestFromJson, manifestToJson, parseManifest } from "./manifest.ts";
 
 /**
@@ -106,9 +106,12 @@ function mustReadBack(manifest: Manifest): void {
   try {
     manifestFromJson(manifestToJson(manifest));
   } catch (cause) {
-    throw new SallyportError("manifest_invalid", "It can't be stored so that it reads back the same.", {
-      cause,
-    });
+    const why = asSallyportError(cause).detail;
+    throw new SallyportError(
+      "manifest_invalid",
+      `It can't be stored so that it reads back the same. ${why}`.trim(),
+      { cause },
+    );
   }
 }
 

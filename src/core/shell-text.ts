@@ -125,6 +125,9 @@ const WRAPPERS: ReadonlyMap<string, Wrapper> = new Map<string, Wrapper>([
   ["time", { valued: "fo", long: { "--format": "valued", "--output": "valued" } }],
   ["timeout", { valued: "ks", long: { "--kill-after": "valued", "--signal": "valued" }, operands: 1 }],
   ["xargs", { valued: "EILPadns" }],
+  ["flock", { code: "c", valued: "Ew", operands: 1 }],
+  ["taskset", { operands: 1 }],
+  ["chroot", { operands: 1 }],
 ]);
 
 /** Programs that hand their arguments to a shell, here or on another host. */
@@ -140,16 +143,32 @@ export function shellFault(argv: readonly Word[]): Fault | null {
     const word = argv[at];
     if (word === undefined) return null;
     if (word.input !== null) return { at, fault: "what runs can't be chosen by an input" };
-    const name = word.text.slice(word.text.lastIndexOf("/") + 1);
-    if (SHELLING.test(name)) return shelled(argv, at, name);
-    const interpreter = INTERPRETERS.find((one) => one.name.test(name));
+    const name = baseOf(word.text);
+    // The Op's own file may have any name; called as a shell it is taken for one.
+    const isOwn = word.text.startsWith("./");
+    if (!isOwn && SHELLING.test(name)) return shelled(argv, at, name);
+    const interpreter = INTERPRETERS.find((one) => one.name.test(name) && (!isOwn || one.isShell === true));
     if (interpreter !== undefined) return interpreted(argv, at, name, interpreter);
+    if (isOwn) return null;
     const wrapper = WRAPPERS.get(name);
-    if (wrapper === undefined) return null;
+    if (wrapper === undefined) return shellFurtherOn(argv, at);
     const next = wrapped(argv, at, name, wrapper);
     if (typeof next !== "number") return next;
     at = next;
   }
+}
+
+const baseOf = (text: string): string => text.slice(text.lastIndexOf("/") + 1);
+
+/** A program that is not known here may run what follows: a shell's name and its -c are taken for that. */
+function shellFurtherOn(argv: readonly Word[], from: number): Fault | null {
+  for (let at = from + 1; at + 1 < argv.length; at++) {
+    const name = baseOf(argv[at]!.text);
+    const shell = INTERPRETERS.find((one) => one.isShell === true && one.name.test(name));
+    if (shell === undefined || argv[at]!.input !== null || !/^-[a-z]*c$/.test(argv[at + 1]!.text)) continue;
+    return interpreted(argv, at, name, shell);
+  }
+  return null;
 }
 
 function shelled(argv: readonly Word[], from: number, name: string): Fault | null {

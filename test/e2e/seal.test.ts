@@ -203,7 +203,11 @@ for (const signal of ["SIGINT", "SIGHUP", "SIGTERM"] as const) {
     await box.unlock();
     await box.tested();
     const { ended } = await nap();
+    const roles = box.processes().filter(({ argv }) => / role |^\/proc\/self\/fd\/\d+ runner /.test(argv));
+    t.ok(roles.length >= 5);
     process.kill(-(box.serving?.pid ?? 0), signal);
+    // A service manager tells all of them.
+    if (signal === "SIGTERM") for (const { pid } of roles) process.kill(pid, signal);
     t.equal(await box.exited(), 0);
     await ended;
     await box.serve();

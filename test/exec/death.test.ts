@@ -37,9 +37,11 @@ t.test("cancel: what ignores TERM is killed within a second", async (t) => {
   const marker = newMarker();
   const { run, seen } = begin(launcher, { argv: stubborn(marker) });
   t.ok((await alive(marker, 2)) >= 2);
+  const at = Date.now();
   run.cancel(false);
   const { result } = await seen;
   t.match(result, { outcome: "canceled", signal: "SIGKILL" });
+  t.ok(Date.now() - at < 10_000, `${Date.now() - at} ms; the rest over a second is for a busy machine`);
   t.equal(await gone(marker), 0);
 });
 
@@ -69,7 +71,8 @@ t.test("time limit, TERM ignored", async (t) => {
   const at = Date.now();
   const { result } = await runOp(launcher, { argv: stubborn(marker), wallMs: 300, graceMs: 300 });
   t.match(result, { outcome: "timed_out", signal: "SIGKILL" });
-  t.ok(Date.now() - at >= 500, `${Date.now() - at} ms`);
+  const took = Date.now() - at;
+  t.ok(took >= 500 && took < 10_000, `${took} ms`);
   t.equal(await gone(marker), 0);
 });
 

@@ -208,11 +208,18 @@ export class House {
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   }
 
-  /** For the moment when there is no time left: nothing survives, at the price of nothing being said. */
+  /**
+   * For the moment when there is no time left: nothing survives, at the price of nothing being said. The roles are ended by the
+   * kernel as serve ends, a moment later, and may still write.
+   */
   kill(): void {
     this.#closing = true;
     for (const child of this.#children) killGroup(child);
-    rmSync(this.dir, { recursive: true, force: true });
+    try {
+      rmSync(this.dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+    } catch {
+      // It is in the temporary directory, encrypted under a passphrase that nobody has any more.
+    }
   }
 
   get serving(): boolean {
