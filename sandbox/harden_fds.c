@@ -62,6 +62,16 @@ static int write_all(int fd, const char *data, size_t size) {
     return 0;
 }
 
+/* The kernel may hold a page for a moment, for its own purposes, and refuses to seal until then (memfd_wait_for_pins). */
+static int seal(int fd) {
+    enum { TRIES = 100, PAUSE_MS = 20 };
+    for (int tries = 0;; tries++) {
+        if (!fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)) return 0;
+        if (errno != EBUSY || tries == TRIES) return -1;
+        poll(NULL, 0, PAUSE_MS);
+    }
+}
+
 napi_value fn_memfd(napi_env env, napi_callback_info info) {
     napi_value argv[3];
     char name[128];
@@ -83,7 +93,7 @@ napi_value fn_memfd(napi_env env, napi_callback_info info) {
     step = "fchmod";
     if (fchmod(fd, exec ? 0500 : 0400)) goto failed;
     step = "fcntl(F_ADD_SEALS)";
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)) goto failed;
+    if (seal(fd)) goto failed;
     if (lseek(fd, 0, SEEK_SET) < 0) goto failed;
     return int_value(env, fd);
 failed:;

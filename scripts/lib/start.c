@@ -39,9 +39,10 @@ static long syscall6(long n, long a, long b, long c, long d, long e, long f) {
   return r;
 }
 #define SYS3(n, a, b, c) syscall6(n, (long)(a), (long)(b), (long)(c), 0, 0, 0)
-enum { READ = 0, WRITE = 1, OPEN = 2, CLOSE = 3, MMAP = 9, MPROTECT = 10, FCNTL = 72, EXIT_GROUP = 231, MEMFD = 319 };
+enum { READ = 0, WRITE = 1, OPEN = 2, CLOSE = 3, POLL = 7, MMAP = 9, MPROTECT = 10, FCNTL = 72, EXIT_GROUP = 231, MEMFD = 319 };
 enum { P_READ = 1, P_WRITE = 2, P_EXEC = 4, M_PRIVATE = 2, M_FIXED = 16, M_ANON = 32 };
 enum { MFD_CLOEXEC = 1, MFD_ALLOW_SEALING = 2, MFD_NOEXEC_SEAL = 8, ADD_SEALS = 1033, ALL_SEALS = 15 };
+enum { BUSY = 16, SEAL_TRIES = 100, SEAL_PAUSE_MS = 20 };
 #define PAGE 4096UL
 
 /* gcc emits calls to these. */
@@ -95,8 +96,13 @@ static long sealed_memfd(const char *name, const char *bytes, size_t size) {
     if (n <= 0) fail("not enough memory to unpack the libraries carried inside");
     done += (size_t)n;
   }
-  if (SYS3(FCNTL, fd, ADD_SEALS, ALL_SEALS) < 0) fail("a memfd can't be sealed (F_ADD_SEALS failed)");
-  return fd;
+  for (int tries = 0;; tries++) {
+    long rc = SYS3(FCNTL, fd, ADD_SEALS, ALL_SEALS);
+    if (rc == 0) return fd;
+    /* The kernel holds a page for a moment, for its own purposes (memfd_wait_for_pins). */
+    if (rc != -BUSY || tries == SEAL_TRIES) fail("a memfd can't be sealed (F_ADD_SEALS failed)");
+    SYS3(POLL, 0, 0, SEAL_PAUSE_MS);
+  }
 }
 
 /* Maps the dynamic loader and returns its entry point; *base gets its load address. */

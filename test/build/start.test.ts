@@ -5,6 +5,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { until } from "../e2e/appliance.ts";
 import { Box, FILE_TIMEOUT } from "../faults/support.ts";
+import { compile } from "../sandbox/support/probe.ts";
 import { EXE, notBuilt } from "./packaged.ts";
 
 t.setTimeout(FILE_TIMEOUT);
@@ -27,6 +28,15 @@ t.test("the command line and the environment arrive whole", { skip: notBuilt }, 
     status: 1,
     stderr: "sallyport: the environment has more than 4096 variables\n",
     stdout: "",
+  });
+});
+
+t.test("a kernel that can't seal a memfd at once is asked again", { skip: notBuilt }, async (t) => {
+  const busy = compile([join(import.meta.dirname, "support/busy.c")]);
+  t.match(spawnSync(busy, ["3", EXE, "self-check"], { encoding: "utf8" }), { status: 0, stderr: "" });
+  t.match(spawnSync(busy, ["1000000", EXE, "--version"], { encoding: "utf8" }), {
+    status: 1,
+    stderr: "sallyport: a memfd can't be sealed (F_ADD_SEALS failed)\n",
   });
 });
 
