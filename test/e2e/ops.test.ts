@@ -4,7 +4,7 @@ import { join } from "node:path";
 import t from "tap";
 import { callKeeper } from "../../src/cli/client.ts";
 import { programForOthers, type Result, TestAppliance } from "./appliance.ts";
-import { answer, EXAMPLES, logged, opFolder, plain } from "./slack-rig.ts";
+import { answer, caughtUp, EXAMPLES, logged, opFolder, plain } from "./slack-rig.ts";
 
 /** Ops on their way in: what `op validate` and `op publish` refuse, who may publish, which version runs. */
 
@@ -117,6 +117,7 @@ t.test(
       }
     }
     t.same((await appliance.ok(["op", "list", "--json"])).json(), { ops: [] });
+    await caughtUp(appliance);
     t.equal(logged(appliance, "op.published").length, 0);
   },
 );
@@ -167,11 +168,14 @@ t.test("a good one: same content, same version; another content, the next; and b
   t.equal(await output(), "two");
 
   await appliance.ok(["op", "disable", "demo/good"]);
+  await caughtUp(appliance);
   const runs = logged(appliance, "run.requested").length;
   const refused = await answer(workspace.command("bob", "ops", "/ops run demo/good"));
   t.match(refused, /disabled/);
+  await caughtUp(appliance);
   t.equal(logged(appliance, "authz.denied").at(-1)?.rule?.id, "op-disabled");
   t.notMatch(await answer(workspace.command("bob", "ops", "/ops list")), /demo\/good/);
+  await caughtUp(appliance);
   t.equal(logged(appliance, "run.requested").length, runs);
   await appliance.ok(["op", "activate", "demo/good", "2"]);
   t.equal(await output(), "two", "activated again");
@@ -213,6 +217,7 @@ t.test("who is no coder does not publish, roll back, disable or look", { skip: r
     const said = await carol(args);
     t.equal(said.status, 3, `${args.join(" ")}: ${said.stderr.trim()}`);
   }
+  await caughtUp(appliance);
   const denied = logged(appliance, "authz.denied").slice(-TRIES.length);
   t.ok(denied.every((line) => line.rule?.id === "default-deny"));
   t.same((await carol(["op", "list", "--json"])).json(), { ops: [] });

@@ -3,7 +3,17 @@ import t from "tap";
 import type { Delivery, Message } from "../../src/workspace/index.ts";
 import { TestAppliance } from "./appliance.ts";
 import { signalRole } from "./processes.ts";
-import { answer, ENDED, EXAMPLES, eventually, logged, PATIENCE, plain, runsOf } from "./slack-rig.ts";
+import {
+  answer,
+  caughtUp,
+  ENDED,
+  EXAMPLES,
+  eventually,
+  logged,
+  PATIENCE,
+  plain,
+  runsOf,
+} from "./slack-rig.ts";
 
 /** A command is taken once or not at all, and its answer is posted once, whatever the network between does. */
 
@@ -124,6 +134,7 @@ t.test("a keeper that does not answer: told in time, and that command never runs
 
 t.test("300 commands while connections come and go: none lost, none twice", async (t) => {
   await connected();
+  await caughtUp(appliance);
   const received = logged(appliance, "request.received").length;
   const asked: Delivery[] = [];
   const ran: { tag: string; sent: Delivery }[] = [];
@@ -181,6 +192,7 @@ t.test("300 commands while connections come and go: none lost, none twice", asyn
     [],
     "each answer once",
   );
+  await caughtUp(appliance);
   const receipts = logged(appliance, "request.received").length - received;
   t.ok(receipts <= 300 && receipts >= 300 - refused.size, `${receipts} receipts, one for each`);
   const rows = (await runs()).filter((r) => ran.some(({ tag }) => tag === r.args.name));
@@ -206,6 +218,7 @@ t.test("a post whose answer is lost is there once; a rate limit keeps the order"
   for (let i = 0; i < 4; i++) {
     const one = hello();
     tags.push(one.tag);
+    await caughtUp(appliance);
     const count = logged(appliance, "run.finished").length;
     await one.sent.ack;
     await eventually(appliance, () => logged(appliance, "run.finished").length > count);
@@ -281,6 +294,7 @@ t.test("a message that somebody deleted is posted anew with the result", async (
 t.test("what is logged and stored agrees with what was told", async (t) => {
   const rows = await runs();
   t.ok(rows.every((r) => r.state === "succeeded"));
+  await caughtUp(appliance);
   t.equal(logged(appliance, "run.finished").length, rows.length);
   t.equal(new Set(runsOf(appliance)).size, rows.length);
   t.equal((await appliance.cli(["audit", "verify"])).status, 0);

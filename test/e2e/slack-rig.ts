@@ -1,5 +1,6 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { callKeeper } from "../../src/cli/client.ts";
 import { type Delivery, type Message, renderMessage, type Workspace } from "../../src/workspace/index.ts";
 import { type TestAppliance, until } from "./appliance.ts";
 
@@ -20,6 +21,12 @@ export function logged(appliance: TestAppliance, ...actions: string[]): Ecs[] {
   return appliance.events
     .map((line) => JSON.parse(line) as Ecs)
     .filter((line) => actions.length === 0 || actions.includes(line.event.action));
+}
+
+/** Waits until the stream has every entry that the log has now: a command may be answered before its line is read here. */
+export async function caughtUp(appliance: TestAppliance): Promise<void> {
+  const { logSize } = (await callKeeper(join(appliance.dir, "run"), "status", {})) as { logSize: number };
+  await eventually(appliance, () => (logged(appliance).at(-1)?.event.sequence ?? -1) >= logSize - 1);
 }
 
 /** Writes an Op's folder: `manifest` is op.yaml, files that begin with #! are executable. Returns the folder. */

@@ -4,6 +4,7 @@ import { acting, type Message } from "../../src/workspace/index.ts";
 import { TestAppliance } from "./appliance.ts";
 import {
   answer,
+  caughtUp,
   ENDED,
   EXAMPLES,
   eventually,
@@ -198,6 +199,7 @@ t.test(
     const shown = await message(new RegExp(id));
     const refused = workspace.click("mallory", shown, "cancel");
     t.match(await answer(refused), /Refused/);
+    await caughtUp(appliance);
     const denied = logged(appliance, "authz.denied").filter((line) => line.process?.entity_id === id);
     t.equal(denied[0]?.rule?.id, "default-deny");
     t.match(plain(shown), /is running/);
@@ -206,6 +208,7 @@ t.test(
     t.match(plain(shown), /demo\/sleep was canceled/);
     const late = workspace.command("bob", "ops", `/ops cancel ${id}`);
     t.match(await answer(late), /has ended: canceled/);
+    await caughtUp(appliance);
     t.equal(logged(appliance, "run.finished").filter((l) => l.process?.entity_id === id).length, 1);
   },
 );
@@ -224,6 +227,7 @@ t.test("one at a time: the second waits, and may be canceled while it waits", as
   await workspace.waitFor(() => ENDED.test(plain(waiting)), PATIENCE);
   t.match(plain(waiting), /was canceled[\s\S]*before it started/);
   const isStarted = () => at("run.started", second) !== -1;
+  await caughtUp(appliance);
   t.notOk(isStarted(), "the second waits as well");
   await say("bob", `cancel ${first}`).ack;
   await result(workspace, "ops", new RegExp(first));

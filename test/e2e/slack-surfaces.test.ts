@@ -5,6 +5,7 @@ import { TestAppliance } from "./appliance.ts";
 import { otherEnvelopes } from "./other-envelopes.ts";
 import {
   answer,
+  caughtUp,
   type Ecs,
   ENDED,
   EXAMPLES,
@@ -250,6 +251,7 @@ for (const [name, surface] of Object.entries(SURFACES)) {
 
 // ---- what is no command ---------------------------------------------------------------------------------------------
 t.test("a modal, the Home tab and every other kind of envelope run nothing", async (t) => {
+  await caughtUp(appliance);
   const before = lastEntry();
   // Slack is asked anew about who sends a modal: as slowly as on a busy day, so that what comes later overtakes it.
   workspace.faults.api("users.info", { delayMs: 300 }, 3);
@@ -271,7 +273,7 @@ t.test("a modal, the Home tab and every other kind of envelope run nothing", asy
   await eventually(appliance, () => surfaces().length >= 4);
   // What is asked after all of them is taken up after them.
   await answer(workspace.command("bob", "ops", "/ops whoami"));
-  await eventually(appliance, () => surfaces().length >= 5);
+  await caughtUp(appliance);
   t.same(surfaces().sort(), ["home", "modal", "modal", "slash", "slash"], "only these reached the keeper");
   t.same(
     logged(appliance).filter((l) => l.event.sequence > before && l.event.action.startsWith("run.")),
@@ -281,6 +283,7 @@ t.test("a modal, the Home tab and every other kind of envelope run nothing", asy
 });
 
 t.test("a mention by a bot or a foreign person ends in an alarm, a flood of them in a few", async (t) => {
+  await caughtUp(appliance);
   const before = lastEntry();
   const flood = Array.from({ length: 40 }, () =>
     workspace.mention("fred", "ops", "run demo/hello --name Max"),
@@ -289,12 +292,14 @@ t.test("a mention by a bot or a foreign person ends in an alarm, a flood of them
   await answer(workspace.command("bob", "ops", "/ops whoami"));
   const alarms = () => logged(appliance, "slack.alarm").filter((line) => line.event.sequence > before);
   await eventually(appliance, () => alarms().length >= 1);
+  await caughtUp(appliance);
   t.ok(alarms().length < 15, `${alarms().length} entries for 40 attempts`);
 });
 
 // ---- and in the end -------------------------------------------------------------------------------------------------
 t.test("nothing ran but what the table names, and every private answer was private", async (t) => {
   const runners = ["alice", "bob"].map((name) => ids.get(workspace.person(name).id));
+  await caughtUp(appliance);
   const requested = logged(appliance, "run.requested");
   t.equal(requested.length, 1 + 2 * Object.keys(SURFACES).length, "one run for each allowed command");
   t.ok(

@@ -1,7 +1,7 @@
 import t from "tap";
 import type { ApiFault, Message } from "../../src/workspace/index.ts";
 import { TestAppliance } from "./appliance.ts";
-import { answer, ENDED, eventually, logged, opFolder, plain, runsOf } from "./slack-rig.ts";
+import { answer, caughtUp, ENDED, eventually, logged, opFolder, plain, runsOf } from "./slack-rig.ts";
 
 /** Whatever Slack does once, the person hears how the run ended. */
 
@@ -74,6 +74,7 @@ t.test("an outcome that Slack refuses: in few words, then to the person who aske
   workspace.faults.api("chat.update", { error: "restricted_action" }, 2);
   workspace.click("bob", second.message, "cancel");
   t.equal((await told(second.id)).channel, workspace.im("bob").id);
+  await caughtUp(appliance);
   t.same(logged(appliance, "slack.post_failed"), []);
 });
 
