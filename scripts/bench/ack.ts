@@ -1,20 +1,19 @@
 /**
  * Envelope sent to ack received, in one run on one server, each side a process of its own:
  * - the official client alone, which acks at once: the baseline;
- * - the gateway alone: all its code, its receipts answered at once at the other end of its socket pair, in its own process.
- *   Goal: a ratio of medians of at most 1.5;
+ * - the gateway alone: all that it does with an envelope (parse, bounds, who it is, one end for all deliveries, deadline), its
+ *   receipt answered at once within the process. Goal: a ratio of medians of at most 1.5;
  * - the gateway with a keeper that answers receipts at once, a process of its own as in life, and what it costs a bare client
  *   to ask another process first: that is the machine's price of waking a process, and no part of the goal.
  * Blocks of 100 envelopes one after the other alternate, so that all see the same machine. `ack.ts 1` alternates after every
  * envelope: then each process has been put aside by three others before its turn, and that is most of what is measured.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { SocketModeClient } from "@slack/socket-mode";
-import { harden } from "../../src/host/harden.ts";
 import { repoPath } from "../../src/host/self.ts";
-import { main as gateway } from "../../src/roles/gateway.ts";
+import { parseEndpoint } from "../../src/slack/endpoint.ts";
+import { SESSION_LIMITS, Session } from "../../src/slack/session.ts";
 import { Connection } from "../../src/wire/connection.ts";
 import { startWorkspace, type Workspace } from "../../src/workspace/index.ts";
 
@@ -87,11 +86,22 @@ async function readTokens(): Promise<Buffer[]> {
 }
 
 async function alone(apiUrl: string): Promise<void> {
-  const tokens = await readTokens();
-  const [ours, theirs] = harden().socketpair();
-  process.env.SALLYPORT_PEER_FD = String(theirs);
-  answerReceipts(new Socket({ fd: ours, readable: true, writable: true }), tokens);
-  await gateway(["--slack-api-url", apiUrl]);
+  const [appToken = "", botToken = ""] = (await readTokens()).map(String);
+  const session: Session = new Session({
+    appToken,
+    botToken,
+    endpoint: parseEndpoint(apiUrl),
+    transport: {},
+    limits: SESSION_LIMITS,
+    port: {
+      request: ({ id }) => session.receipt({ id, accepted: true, duplicate: false, text: null }),
+      state: () => {},
+      alarm: () => {},
+      acked: () => {},
+      posted: () => {},
+    },
+  });
+  session.start();
 }
 
 async function keeper(apiUrl: string): Promise<void> {

@@ -216,10 +216,10 @@ t.test("a post whose answer is lost is there once; a rate limit keeps the order"
   faults.api("chat.postMessage", { status: 429, retryAfter: 1 }, 2);
   const tags: string[] = [];
   for (let i = 0; i < 4; i++) {
-    const one = hello();
-    tags.push(one.tag);
     await caughtUp(appliance);
     const count = logged(appliance, "run.finished").length;
+    const one = hello();
+    tags.push(one.tag);
     await one.sent.ack;
     await eventually(appliance, () => logged(appliance, "run.finished").length > count);
   }
