@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SallyportError } from "../core/errors.ts";
 import { checkName } from "../core/identity.ts";
 import { subkey } from "../keys/envelope.ts";
+import { syncDirectory } from "../keys/file.ts";
 import { Kdf, type KdfParams } from "../keys/kdf.ts";
 import { createKeyring } from "../keys/keyring.ts";
 import { wipe } from "../keys/memory.ts";
@@ -46,8 +47,8 @@ export async function initialize(o: {
     // keyring that is still in its first place is what tells a database that nobody has used.
     for (const name of [STATE_FILES.database, STATE_FILES.keyring]) {
       renameSync(join(place, name), join(o.stateDir, name));
-      syncDir(o.stateDir);
-      syncDir(place);
+      syncDirectory(o.stateDir);
+      syncDirectory(place);
     }
     rmSync(place, { recursive: true, force: true });
     return { recoveryCode: made.recoveryCode, slot: FIRST_SLOT, kdf: params };
@@ -116,13 +117,4 @@ async function makeDatabase(
     "log_unwritable",
     "The new database could not be written to its end, so nothing was made. Mend the disk, then run sallyport init again.",
   );
-}
-
-function syncDir(dir: string): void {
-  const fd = openSync(dir, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
