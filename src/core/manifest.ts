@@ -164,17 +164,32 @@ export function manifestToJson(manifest: Manifest): string {
   return canonicalJson(manifest);
 }
 
-/** Reads what `manifestToJson` wrote, through all the checks of op.yaml again. */
+/**
+ * Reads what `manifestToJson` wrote, in this version or an earlier one, through all the checks of op.yaml again. A key that
+ * is younger than the text has its default.
+ */
 export function manifestFromJson(json: string): Manifest {
+  let stored: unknown = null;
   let manifest: Manifest | null = null;
   try {
-    manifest = build(sourceOf(JSON.parse(json) as Manifest));
+    stored = JSON.parse(json);
+    manifest = build(sourceOf(stored as Manifest));
   } catch (cause) {
     throw new SallyportError("manifest_invalid", "A stored manifest can't be read back.", { cause });
   }
   // What the way back would silently drop or change is not what was stored.
-  if (manifestToJson(manifest) !== json) throw bad("A stored manifest is not in its canonical form.");
+  if (canonicalJson(stored) !== json || canonicalJson(within(manifest, stored)) !== json)
+    throw bad("A stored manifest is not in its canonical form.");
   return manifest;
+}
+
+/** `value` without the members that `shape` does not have. */
+function within(value: unknown, shape: unknown): unknown {
+  if (Array.isArray(value) && Array.isArray(shape)) return value.map((item, i) => within(item, shape[i]));
+  if (value === null || typeof value !== "object" || shape === null || typeof shape !== "object")
+    return value;
+  const members = Object.entries(value).filter(([key]) => Object.hasOwn(shape, key));
+  return Object.fromEntries(members.map(([key, member]) => [key, within(member, Reflect.get(shape, key))]));
 }
 
 function sourceOf(m: Manifest): Record<string, unknown> {

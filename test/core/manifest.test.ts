@@ -1,4 +1,5 @@
 import t from "tap";
+import { canonicalJson } from "../../src/core/canonical.ts";
 import { SallyportError } from "../../src/core/errors.ts";
 import { manifestFromJson, manifestToJson, parseManifest } from "../../src/core/manifest.ts";
 import { manifestWarnings } from "../../src/core/manifest-warnings.ts";
@@ -108,6 +109,17 @@ t.test("the stored form reads back to the same, and nothing else reads back", as
   for (const text of bad)
     t.throws(() => manifestFromJson(text), { code: "manifest_invalid" }, text.slice(0, 60));
 });
+
+t.test(
+  "what an earlier version stored, without the keys that came later, reads back with their defaults",
+  async (t) => {
+    const now = parseManifest(`${BASE}concurrency: 1\n`);
+    const { concurrency: _, ...earlier } = now;
+    t.strictSame(manifestFromJson(canonicalJson(earlier)), now);
+    const { pids: _pids, ...limits } = now.limits;
+    t.strictSame(manifestFromJson(canonicalJson({ ...earlier, limits })), now);
+  },
+);
 
 t.test("a bad op.yaml gets one sentence that names the key", async (t) => {
   const cases: [string, RegExp][] = [
