@@ -180,6 +180,12 @@ export const CATALOGUE = {
   }),
   "op.refused": row("input_validation_fail", 3, "an Op could not be published as it was", { code: S }),
   "op.disabled": row("sensitive_update", 3, "an Op was disabled", {}),
+  "op.unreadable": row(
+    null,
+    4,
+    "an active Op was stored under rules that this version does not accept; it can't run",
+    {},
+  ),
 
   // Requests and runs
   "request.received": row(null, 1, "a command arrived and its receipt is durable", {

@@ -137,12 +137,12 @@ export class Access {
     return { name, channels: row.anyChannel || channels.length === 0 ? "any" : channels };
   }
 
-  /** The Op and its active version; undefined when there is none that could run. */
+  /** The Op and its active version; undefined when there is none that could run. Throws `manifest_invalid` for one that this version's rules don't accept. */
   async activeOp(reader: Reader, namespace: string, name: string): Promise<ActiveOp | undefined> {
     const op = await getOp(reader, namespace, name);
     const version = op === undefined ? undefined : await getVersion(reader, namespace, name, "active");
     if (op === undefined || version === undefined) return undefined;
-    const manifest = manifestFromJson(version.manifest);
+    const manifest = readManifest(version);
     return {
       row: {
         name: manifest.op,
@@ -154,6 +154,19 @@ export class Access {
       version,
       manifest,
     };
+  }
+}
+
+/** An Op that was published under other rules is refused by itself; it keeps nothing else from working. */
+export function readManifest(version: OpVersion): Manifest {
+  try {
+    return manifestFromJson(version.manifest);
+  } catch (cause) {
+    throw new SallyportError(
+      "manifest_invalid",
+      `${version.namespace}/${version.name} was published under rules that this version no longer accepts; publish it again.`,
+      { cause },
+    );
   }
 }
 

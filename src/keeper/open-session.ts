@@ -1,16 +1,16 @@
 import type { Logger } from "pino";
 import type { Authorizer } from "../core/authorizer.ts";
 import { argTypesOf } from "../core/authorizer.ts";
-import { manifestFromJson } from "../core/manifest.ts";
+import type { Manifest } from "../core/manifest.ts";
 import { listIdentities } from "../store/identities.ts";
-import { activeOps, getVersion } from "../store/ops.ts";
+import { activeOps, getVersion, type OpVersion } from "../store/ops.ts";
 import { owe } from "../store/outbox.ts";
 import type { RunRow } from "../store/runs.ts";
 import { getSetting, getText, SETTINGS } from "../store/settings.ts";
 import type { Store } from "../store/store.ts";
 import type { Tx } from "../store/tx.ts";
 import type { MessageOf } from "../wire/messages.ts";
-import { Access } from "./access.ts";
+import { Access, readManifest } from "./access.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { runDocument } from "./documents.ts";
 import { keepHouse } from "./housekeeping.ts";
@@ -49,7 +49,7 @@ export async function openSession(o: Options): Promise<Session> {
   const access = new Access({ store, authorizer: o.authorizer, now: Date.now });
   const runs = new Runs({ store, access, peers, failed });
   const outbox = new Outbox({ store, peers, failed });
-  await refreshArgTypes(o.authorizer, store);
+  await logUnreadable(store, await refreshArgTypes(o.authorizer, store));
   const half = Buffer.from(o.half);
   const history = new SignedHistory({
     store,
@@ -131,18 +131,36 @@ export async function openSession(o: Options): Promise<Session> {
   }
 }
 
-/** Types of the arguments of all active Ops, so that policies on `context.args` are validated against them. */
-export async function refreshArgTypes(authorizer: Authorizer, store: Store): Promise<void> {
-  const manifests = (await activeOps(store.read)).map((version) => manifestFromJson(version.manifest));
-  authorizer.replace({ argTypes: argTypesOf(manifests) });
+/** Types of the arguments of all active Ops, so that policies on `context.args` are validated against them. Gives back the Ops whose stored manifest this version no longer accepts. */
+export async function refreshArgTypes(authorizer: Authorizer, store: Store): Promise<OpVersion[]> {
+  const versions = await activeOps(store.read);
+  const manifests = versions.map(tryManifest);
+  authorizer.replace({ argTypes: argTypesOf(manifests.filter((manifest) => manifest !== null)) });
+  return versions.filter((_, i) => manifests[i] === null);
+}
+
+function tryManifest(version: OpVersion): Manifest | null {
+  try {
+    return readManifest(version);
+  } catch {
+    return null;
+  }
+}
+
+async function logUnreadable(store: Store, versions: readonly OpVersion[]): Promise<void> {
+  if (versions.length === 0) return;
+  await store.mutate((tx) => {
+    for (const { namespace, name } of versions)
+      tx.log({ type: "op.unreadable", outcome: "failure", actor: { kind: "system" }, namespace, op: name });
+  });
 }
 
 async function recover(session: Session, failed: (error: unknown) => void): Promise<void> {
   await session.outbox.recover();
   const tell = async (tx: Tx, row: RunRow) => {
     const version = await getVersion(tx, row.namespace, row.op, row.version);
-    if (version === undefined) return;
-    const manifest = manifestFromJson(version.manifest);
+    const manifest = version === undefined ? null : tryManifest(version);
+    if (manifest === null) return;
     // Only the person may see what was private; a message to a user's id goes to that person's direct messages.
     const isPrivate = manifest.reply === "private" || row.channel === null;
     const channel = isPrivate ? (await listIdentities(tx, row.requester))[0]?.user : row.channel;
