@@ -4,16 +4,14 @@ import { Socket } from "node:net";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { SallyportError } from "../core/errors.ts";
-import { asset } from "../host/asset.ts";
-import { encodeConfinement, type PathRight, programPaths } from "../host/confine.ts";
 import type { Dirs } from "../host/dirs.ts";
 import { harden } from "../host/harden.ts";
 import { openProgram } from "../host/program.ts";
 import { LOCKED_EXIT } from "../host/role.ts";
 import { selfExec } from "../host/self.ts";
 import { exitOf, KeeperFailed, notStarted } from "./child.ts";
+import { encodeRole, ROLE_FD, type RoleName, type RoleSite, roleConfinement } from "./role-confinement.ts";
 
-export type RoleName = "keeper" | "gateway" | "runner" | "notary";
 type PeerName = Exclude<RoleName, "keeper">;
 const PEERS: readonly PeerName[] = ["notary", "runner", "gateway"];
 
@@ -23,8 +21,6 @@ const STOP_MS = 1500;
 const START_MS = 15_000;
 const KEEPER_GRACE_MS = 300;
 
-/** Descriptor numbers in a role's process. */
-const FD = { spec: 3, exe: 4, first: 5 } as const;
 /** A child opens the launcher by number, after the numbers above, and two more, were put in place. */
 const LAUNCHER_FROM = 16;
 
@@ -35,10 +31,7 @@ type Running = { role: RoleName; child: ChildProcess };
  * saying so; five deaths in 60 s end everything. After a SIGKILL of this process the kernel ends the roles (PDEATHSIG).
  */
 export class Supervisor {
-  readonly #dirs: Dirs;
-  readonly #slackApiUrl: string;
-  readonly #gatewayArgs: readonly string[];
-  readonly #limits: string;
+  readonly #site: RoleSite;
   readonly #log: Logger;
   readonly #launcher: number;
   readonly #running = new Map<RoleName, Running>();
@@ -56,10 +49,12 @@ export class Supervisor {
     limits: string;
     log: Logger;
   }) {
-    this.#dirs = o.dirs;
-    this.#slackApiUrl = o.slackApiUrl;
-    this.#gatewayArgs = o.gatewayArgs ?? [];
-    this.#limits = o.limits;
+    this.#site = {
+      dirs: o.dirs,
+      slackApiUrl: o.slackApiUrl,
+      gatewayArgs: o.gatewayArgs ?? [],
+      limits: o.limits,
+    };
     this.#log = o.log;
     this.#launcher = openProgram("launcher", LAUNCHER_FROM, [o.dirs.state, "/var/tmp", "/tmp"]);
     this.ended = new Promise((resolve) => {
@@ -69,9 +64,10 @@ export class Supervisor {
 
   /** Resolves when the keeper listens and every role runs. Throws what the keeper said when it can't start. */
   async start(): Promise<void> {
-    mkdirSync(this.#dirs.run, { recursive: true, mode: 0o711 });
-    mkdirSync(this.#dirs.log, { recursive: true, mode: 0o750 });
-    mkdirSync(join(this.#dirs.state, "notary"), { recursive: true, mode: 0o700 });
+    const { state, run, log } = this.#site.dirs;
+    mkdirSync(run, { recursive: true, mode: 0o711 });
+    mkdirSync(log, { recursive: true, mode: 0o750 });
+    mkdirSync(join(state, "notary"), { recursive: true, mode: 0o700 });
     await this.#startKeeper();
     if (!this.#stopping) for (const role of PEERS) this.#startPeer(role);
   }
@@ -106,7 +102,6 @@ export class Supervisor {
   }
 
   async #startKeeper(): Promise<void> {
-    const { state, run, log } = this.#dirs;
     let child: ChildProcess;
     let notify: Socket;
     try {
@@ -115,12 +110,7 @@ export class Supervisor {
       notify = new Socket({ fd: ours, readable: true, writable: true });
       notify.on("error", () => undefined);
       this.#toKeeper = { notify, handover };
-      child = this.#spawn(
-        "keeper",
-        ["--state-dir", state, "--run-dir", run, "--log-dir", log],
-        { SALLYPORT_NOTIFY_FD: theirs, SALLYPORT_HANDOVER_FD: keepersHandover },
-        [state, run, log].map((path) => ({ path, read: true, write: true })),
-      );
+      child = this.#spawn("keeper", { SALLYPORT_NOTIFY_FD: theirs, SALLYPORT_HANDOVER_FD: keepersHandover });
     } catch (cause) {
       throw notStarted(cause);
     }
@@ -165,24 +155,8 @@ export class Supervisor {
     const to = this.#toKeeper;
     if (to === undefined) return;
     const [keepers, theirs] = harden().socketpair();
-    const own: PathRight[] =
-      role === "notary"
-        ? [{ path: join(this.#dirs.state, "notary"), read: true, write: true }]
-        : role === "gateway"
-          ? [
-              { path: "/etc", read: true },
-              { path: "/usr/share/ca-certificates", read: true },
-              { path: "/run/systemd/resolve", read: true },
-            ]
-          : [];
-    const args =
-      role === "notary"
-        ? ["--dir", join(this.#dirs.state, "notary")]
-        : role === "gateway"
-          ? ["--slack-api-url", this.#slackApiUrl, ...this.#gatewayArgs]
-          : ["--limits", this.#limits];
     try {
-      this.#spawn(role, args, { SALLYPORT_PEER_FD: theirs }, own);
+      this.#spawn(role, { SALLYPORT_PEER_FD: theirs });
       harden().sendFds(to.handover, Buffer.from(role), [keepers]);
       to.notify.write(".");
     } finally {
@@ -190,47 +164,19 @@ export class Supervisor {
     }
   }
 
-  #spawn(
-    role: RoleName,
-    args: readonly string[],
-    fds: Readonly<Record<string, number>>,
-    own: readonly PathRight[],
-  ): ChildProcess {
-    const { file, args: self } = selfExec();
-    const exe = openSync(file, constants.O_RDONLY);
-    const given = Object.entries(fds);
-    const env: Record<string, string> = {
-      LANG: "C.UTF-8",
-      PATH: "/usr/bin:/bin",
-      TZ: process.env.TZ ?? "UTC",
-    };
-    for (const [i, [name]] of given.entries()) env[name] = String(FD.first + i);
-    const ours = [exe, ...given.map(([, fd]) => fd)];
+  #spawn(role: RoleName, fds: Readonly<Record<string, number>>): ChildProcess {
+    const confinement = roleConfinement(role, this.#site);
+    const ours = [openSync(selfExec().file, constants.O_RDONLY), ...Object.values(fds)];
     let child: ChildProcess;
     try {
-      const spec = harden().memfd(
-        "sallyport-spec",
-        encodeConfinement({
-          argv: ["sallyport", ...self, "role", role, ...args],
-          env,
-          execFd: FD.exe,
-          keepFds: given.map((_, i) => FD.first + i),
-          seccomp: asset(`seccomp/role-${role}.bpf`),
-          paths: [...programPaths(), ...own],
-          connect: role === "gateway",
-        }),
-      );
+      const spec = harden().memfd("sallyport-spec", encodeRole(role, confinement, Object.keys(fds)));
       ours.unshift(spec);
-      child = spawn(
-        `/proc/self/fd/${this.#launcher}`,
-        [role === "runner" ? "runner" : "confine", String(FD.spec)],
-        {
-          stdio: ["ignore", role === "keeper" ? "inherit" : "ignore", "inherit", ...ours],
-          env: {},
-          // A session of its own: no signal of the terminal reaches a role, so that they end in order, and no terminal is theirs.
-          detached: true,
-        },
-      );
+      child = spawn(`/proc/self/fd/${this.#launcher}`, [confinement.launcher, String(ROLE_FD.spec)], {
+        stdio: ["ignore", role === "keeper" ? "inherit" : "ignore", "inherit", ...ours],
+        env: {},
+        // A session of its own: no signal of the terminal reaches a role, so that they end in order, and no terminal is theirs.
+        detached: true,
+      });
     } finally {
       // The child has them; after a failure nobody needs them.
       for (const fd of ours) harden().closeFd(fd);

@@ -1,0 +1,96 @@
+import { join } from "node:path";
+import { asset } from "../host/asset.ts";
+import { encodeConfinement, type PathRight, programPaths } from "../host/confine.ts";
+import type { Dirs } from "../host/dirs.ts";
+import { selfExec } from "../host/self.ts";
+
+/** What each role is started with and what it may reach: DESIGN's table (section 2) as data. */
+export type RoleName = "keeper" | "gateway" | "runner" | "notary";
+
+/** What the person who started `serve` decided. */
+export type RoleSite = {
+  dirs: Dirs;
+  slackApiUrl: string;
+  gatewayArgs: readonly string[];
+  /** `limits` of sallyport.yaml. */
+  limits: string;
+};
+
+export type RoleConfinement = {
+  /** After `role NAME`. */
+  args: readonly string[];
+  /** Name of the asset with the role's system calls. */
+  seccomp: string;
+  /** Beside the program itself and the C library. */
+  paths: readonly PathRight[];
+  /** TCP out of the host. */
+  connect: boolean;
+  /** Whether the launcher stays, to run Ops for it. */
+  launcher: "confine" | "runner";
+};
+
+const rw = (path: string): PathRight => ({ path, read: true, write: true });
+const ro = (path: string): PathRight => ({ path, read: true });
+
+const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement, "seccomp">>> = {
+  keeper: ({ dirs: { state, run, log } }) => ({
+    args: ["--state-dir", state, "--run-dir", run, "--log-dir", log],
+    paths: [rw(state), rw(run), rw(log)],
+    connect: false,
+    launcher: "confine",
+  }),
+  gateway: ({ slackApiUrl, gatewayArgs }) => ({
+    args: ["--slack-api-url", slackApiUrl, ...gatewayArgs],
+    paths: [ro("/etc"), ro("/usr/share/ca-certificates"), ro("/run/systemd/resolve")],
+    connect: true,
+    launcher: "confine",
+  }),
+  runner: ({ limits }) => ({
+    args: ["--limits", limits],
+    paths: [],
+    connect: false,
+    launcher: "runner",
+  }),
+  notary: ({ dirs }) => ({
+    args: ["--dir", join(dirs.state, "notary")],
+    paths: [rw(join(dirs.state, "notary"))],
+    connect: false,
+    launcher: "confine",
+  }),
+};
+
+export const ROLE_NAMES = Object.keys(TABLE) as RoleName[];
+
+export function roleConfinement(role: RoleName, site: RoleSite): RoleConfinement {
+  return { ...TABLE[role](site), seccomp: `seccomp/role-${role}.bpf` };
+}
+
+/** Descriptor numbers in a role's process. */
+export const ROLE_FD = { spec: 3, exe: 4, first: 5 } as const;
+
+/**
+ * The launcher's spec for a role. `given`: variables that name the descriptors it inherits, numbered from ROLE_FD.first in this
+ * order. `self`: what the executable is called with before `role`.
+ */
+export function encodeRole(
+  role: RoleName,
+  confinement: RoleConfinement,
+  given: readonly string[],
+  self: readonly string[] = [...selfExec().args, "role", role],
+): Buffer {
+  const env: Record<string, string> = {
+    LANG: "C.UTF-8",
+    PATH: "/usr/bin:/bin",
+    TZ: process.env.TZ ?? "UTC",
+  };
+  for (const [i, name] of given.entries()) env[name] = String(ROLE_FD.first + i);
+  return encodeConfinement({
+    argv: ["sallyport", ...self, ...confinement.args],
+    env,
+    execFd: ROLE_FD.exe,
+    keepFds: given.map((_, i) => ROLE_FD.first + i),
+    seccomp: asset(confinement.seccomp),
+    paths: [...programPaths(), ...confinement.paths],
+    connect: confinement.connect,
+  });
+}
