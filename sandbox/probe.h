@@ -25,5 +25,6 @@ extern const struct probe probe_files[];
 extern const struct probe probe_processes[];
 extern const struct probe probe_kernel[];
 extern const struct probe probe_network[];
+extern const struct probe probe_facts[];
 
 #endif

@@ -55,6 +55,7 @@ static void p_call(char *name)
 		{"keyctl", SYS_keyctl, 0, -3, 1, 0, 0},
 		{"add_key", SYS_add_key, P("user"), P("x"), P("x"), 1, -3},
 		{"kexec_load", SYS_kexec_load, 0, 0, 0, 0, 0},
+		{"kexec_file_load", 320, -1, -1, 0, P(""), 0},
 		{"init_module", SYS_init_module, P(empty), 0, P(""), 0, 0},
 		{"finit_module", SYS_finit_module, -1, P(""), 0, 0, 0},
 		{"delete_module", SYS_delete_module, P("none"), 0, 0, 0, 0},
@@ -78,6 +79,7 @@ static void p_call(char *name)
 		{"tiocsti", SYS_ioctl, 0, TIOCSTI, P("x"), 0, 0},
 		{"tiocsti-high", SYS_ioctl, 0, (long)(0x100000000ULL | TIOCSTI), P("x"), 0, 0},
 		{"tioclinux", SYS_ioctl, 0, 0x541C, P("\2"), 0, 0},
+		{"tioclinux-high", SYS_ioctl, 0, (long)(0x100000000ULL | 0x541C), P("\2"), 0, 0},
 	};
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
 		if (strcmp(calls[i].name, name) == 0) {

@@ -45,6 +45,13 @@ static void p_vm_read(char *pid)
 	outcome(process_vm_readv(atoi(pid), &local, 1, &remote, 1, 0));
 }
 
+static void p_vm_write(char *pid)
+{
+	char here[8] = "";
+	struct iovec local = {here, sizeof here}, remote = {here, sizeof here};
+	outcome(process_vm_writev(atoi(pid), &local, 1, &remote, 1, 0));
+}
+
 static void p_pidfd_getfd(char *pid)
 {
 	int fd = (int)syscall(SYS_pidfd_open, atoi(pid), 0);
@@ -177,6 +184,7 @@ const struct probe probe_processes[] = {
 	{"ptrace", p_ptrace, 0},
 	{"traceme", p_traceme, 0},
 	{"vm-read", p_vm_read, 0},
+	{"vm-write", p_vm_write, 0},
 	{"pidfd-getfd", p_pidfd_getfd, 0},
 	{"ids", p_getuid, 0},
 	{"setuid", p_setuid, 0},

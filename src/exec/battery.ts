@@ -13,7 +13,61 @@ export interface Attempt {
 }
 
 const REFUSED = /^(EPERM|ENOSYS)$/;
+const NO_FAMILY = /^(EPERM|EAFNOSUPPORT)$/;
+const MASKED = /^(EACCES|EPERM|ENOENT)$/;
 const HOST_USER = "Run the runner as a user of its own, with no files in reach.";
+
+/** System calls that no Op makes, by the probe's name for each. */
+const CALLS: readonly (readonly [name: string, call: string])[] = [
+  ["change the root", "chroot"],
+  ["exchange the root", "pivot_root"],
+  ["open a file by its handle", "open_by_handle_at"],
+  ["make a file system", "fsopen"],
+  ["copy a mount", "open_tree"],
+  ["move a mount", "move_mount"],
+  ["change a mount", "mount_setattr"],
+  ["make a network namespace", "unshare-net"],
+  ["enter a namespace", "setns"],
+  ["count events of the processor", "perf_event_open"],
+  ["deal with page faults itself", "userfaultfd"],
+  ["add a key", "add_key"],
+  ["load a kernel", "kexec_load"],
+  ["load a kernel from a file", "kexec_file_load"],
+  ["load a module", "init_module"],
+  ["load a module from a file", "finit_module"],
+  ["unload a module", "delete_module"],
+  ["swap", "swapon"],
+  ["reboot", "reboot"],
+  ["read the kernel's log", "syslog"],
+  ["account processes", "acct"],
+  ["set quotas", "quotactl"],
+  ["use ports of the hardware", "iopl"],
+  ["rename the host", "sethostname"],
+  ["set the clock", "settimeofday"],
+  ["watch the file system", "fanotify_init"],
+  ["change its personality", "personality"],
+  ["compare processes", "kcmp"],
+  ["type into the terminal, high bits set", "tiocsti-high"],
+  ["paste into the console", "tioclinux"],
+  ["paste into the console, high bits set", "tioclinux-high"],
+];
+
+/** Files of /proc that tell of the host or change it. */
+const PROC_FILES = ["kcore", "kallsyms", "kmsg", "keys", "timer_list", "modules", "cmdline", "iomem"];
+
+/** Mounts and what must hold for each. */
+const MOUNTS: readonly (readonly [path: string, flags: RegExp])[] = [
+  ["/", /^ro nosuid nodev/],
+  ["/usr", /^ro nosuid nodev$/],
+  ["/op", /^ro nosuid nodev/],
+  ["/run/secrets", /^ro nosuid nodev/],
+  ["/tmp", /^nosuid nodev noexec$/],
+  ["/dev/shm", /^nosuid nodev noexec$/],
+  ["/proc", /^(ro )?nosuid nodev( noexec)?$/],
+];
+
+/** Namespaces that an Op shares with nobody, as links in /proc/self/ns. */
+export const NAMESPACES: readonly string[] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
 
 /** What is tried at every start, before any Op runs. All of it takes some milliseconds. */
 export const BATTERY: readonly Attempt[] = [
@@ -45,6 +99,26 @@ export const BATTERY: readonly Attempt[] = [
     proc: true,
   },
   { name: "use sysrq", probe: "write:/proc/sysrq-trigger", expect: /^(EROFS|EACCES|ENOENT)$/, proc: true },
+  ...PROC_FILES.map((file) => ({
+    name: `read /proc/${file}`,
+    probe: `read:/proc/${file}`,
+    expect: MASKED,
+    proc: true as const,
+  })),
+  {
+    name: "rewrite its own program",
+    probe: "write:/proc/self/exe",
+    expect: /^(EROFS|ETXTBSY|EACCES)$/,
+    proc: true,
+  },
+  {
+    name: "rewrite PID 1's program",
+    probe: "write:/proc/1/exe",
+    expect: /^(EROFS|EACCES|EPERM)$/,
+    proc: true,
+  },
+  { name: "look into PID 1's root", probe: "list:/proc/1/root", expect: /^(EACCES|EPERM)$/, proc: true },
+  { name: "write another process's memory", probe: "vm-write:1", expect: REFUSED },
   { name: "trace another process", probe: "ptrace:1", expect: REFUSED },
   { name: "read another process's memory", probe: "vm-read:1", expect: REFUSED },
   { name: "take another process's descriptor", probe: "pidfd-getfd:1", expect: REFUSED },
@@ -55,8 +129,18 @@ export const BATTERY: readonly Attempt[] = [
     probe: "tcp:127.0.0.1 22",
     expect: /^(ENETUNREACH|EADDRNOTAVAIL|ECONNREFUSED|EPERM)$/,
   },
-  { name: "open a packet socket", probe: "socket:17 3 0", expect: /^(EPERM|EAFNOSUPPORT)$/ },
-  { name: "open a vsock socket", probe: "socket:40 1 0", expect: /^(EPERM|EAFNOSUPPORT)$/ },
+  { name: "reach the metadata address", probe: "tcp:169.254.169.254 80", expect: /^(ENETUNREACH|EPERM)$/ },
+  { name: "ask a name server", probe: "udp:127.0.0.53", expect: /^(ENETUNREACH|EPERM|EADDRNOTAVAIL)$/ },
+  { name: "reach Docker", probe: "unix:/run/docker.sock", expect: /^ENOENT$/ },
+  { name: "reach the system bus", probe: "unix:/run/dbus/system_bus_socket", expect: /^ENOENT$/ },
+  { name: "see sockets of the host", probe: "lines:/proc/net/unix", expect: /^1$/, proc: true },
+  { name: "have a route", probe: "lines:/proc/net/route", expect: /^[01]$/, proc: true },
+  { name: "open a netlink socket", probe: "socket:16 3 0", expect: NO_FAMILY },
+  { name: "open a raw socket", probe: "socket:2 3 1", expect: NO_FAMILY },
+  { name: "open a socket of the kernel's ciphers", probe: "socket:38 5 0", expect: NO_FAMILY },
+  { name: "open an XDP socket", probe: "socket:44 3 0", expect: NO_FAMILY },
+  { name: "open a packet socket", probe: "socket:17 3 0", expect: NO_FAMILY },
+  { name: "open a vsock socket", probe: "socket:40 1 0", expect: NO_FAMILY },
   { name: "mount", probe: "call:mount", expect: REFUSED },
   { name: "unmount", probe: "call:umount2", expect: REFUSED },
   { name: "make a user namespace", probe: "call:unshare-user", expect: REFUSED },
@@ -69,6 +153,33 @@ export const BATTERY: readonly Attempt[] = [
   { name: "use x32 calls", probe: "call:x32", expect: /^(SIGSYS|ENOSYS)$/ },
   { name: "use i386 calls", probe: "int80", expect: /^(SIGSYS|SIGSEGV|ENOSYS)$/ },
   { name: "type into the terminal", probe: "call:tiocsti", expect: REFUSED },
+  ...CALLS.map(([name, call]) => ({ name, probe: `call:${call}`, expect: REFUSED })),
+  { name: "answer its own refusals", probe: "listener", expect: /^(EPERM|ENOSYS|EBUSY)$/ },
+  ...["shm", "sem", "msg"].map((kind) => ({
+    name: `see System V ${kind} of others`,
+    probe: `lines:/proc/sysvipc/${kind}`,
+    expect: /^1$/,
+    proc: true as const,
+  })),
+  {
+    name: "open a message queue of others",
+    probe: "mq:/sallyport",
+    expect: /^(ENOENT|EPERM|ENOSYS|EACCES)$/,
+  },
+  { name: "see shared memory of others", probe: "list:/dev/shm", expect: /^$/ },
+  {
+    name: "devices",
+    probe: "list:/dev",
+    expect: /^((null|zero|full|random|urandom|fd|stdin|stdout|stderr|shm)( |$))+$/,
+  },
+  { name: "open a terminal", probe: "read:/dev/tty", expect: /^(ENOENT|ENXIO)$/ },
+  ...MOUNTS.map(([path, expect]) => ({ name: `mount of ${path}`, probe: `flags:${path}`, expect })),
+  ...NAMESPACES.map((name) => ({
+    name: `${name} namespace`,
+    probe: `link-target:/proc/self/ns/${name}`,
+    expect: new RegExp(`^${name}:\\[[0-9]+\\]$`),
+    proc: true as const,
+  })),
   { name: "start a thread", probe: "thread", expect: /^OK$/ },
   { name: "descriptors", probe: "descriptors", expect: /^0 1 2 3$/ },
   { name: "user and group", probe: "ids", expect: /^1000 1000 1000 1000$/ },

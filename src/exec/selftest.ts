@@ -1,5 +1,6 @@
+import { readlinkSync } from "node:fs";
 import { asset } from "../host/asset.ts";
-import { type Attempt, BATTERY, judge, readAnswers } from "./battery.ts";
+import { type Attempt, BATTERY, judge, NAMESPACES, readAnswers } from "./battery.ts";
 import type { Hello, Started } from "./frames.ts";
 import { GRACE_MS, type Grant, makePlainGrant } from "./grant.ts";
 import type { Launcher } from "./launch.ts";
@@ -77,6 +78,7 @@ async function breakOut(launcher: Launcher, degraded: string[]): Promise<Check[]
   const checks = BATTERY.map((attempt) =>
     check(attempt, answers.get(attempt.probe), started?.noProc === true),
   );
+  checks.push(...ownNamespaces(answers));
   const reported = result.denied.reduce((sum, d) => sum + d.count, 0);
   checks.push(
     reported > 0
@@ -93,6 +95,24 @@ function check(attempt: Attempt, answer: string | undefined, noProc: boolean): C
   if (judge(attempt, answer, noProc)) return passed(attempt.name);
   const got = answer === undefined ? "it was not tried" : `the answer was "${answer.slice(0, 200)}"`;
   return failed(attempt.name, `${got}, expected ${attempt.expect.source}. ${attempt.hint ?? ""}`.trim());
+}
+
+/** What the probe is in must not be what we are in. Without /proc there is nothing to compare, here or there. */
+function ownNamespaces(answers: ReadonlyMap<string, string>): Check[] {
+  const shared = NAMESPACES.filter((name) => {
+    const inside = answers.get(`link-target:/proc/self/ns/${name}`);
+    return inside !== undefined && inside === namespaceOf(name);
+  });
+  const name = "namespaces of its own";
+  return [shared.length === 0 ? passed(name) : failed(name, `It shares ours: ${shared.join(", ")}.`)];
+}
+
+function namespaceOf(name: string): string | null {
+  try {
+    return readlinkSync(`/proc/self/ns/${name}`);
+  } catch {
+    return null;
+  }
 }
 
 /** A daemon that ignores every signal must be gone when its run ends: else the end of a run means nothing. */

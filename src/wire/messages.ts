@@ -140,7 +140,7 @@ export const SelfTestCheck = z.strictObject({
 const runnerReady = z.strictObject({
   type: z.literal("runner.ready"),
   ok: z.boolean(),
-  checks: z.array(SelfTestCheck).max(100),
+  checks: z.array(SelfTestCheck).max(256),
   cgroup: z.enum(["v2", "v1", "none"]),
   /** What the host does not give Ops' sandboxes; for people. */
   degraded: z.array(z.string().max(300)).max(10),

@@ -1,9 +1,10 @@
+import { readlinkSync } from "node:fs";
 import t from "tap";
-import { BATTERY, judge } from "../../src/exec/battery.ts";
+import { BATTERY, judge, readAnswers } from "../../src/exec/battery.ts";
 import type { Grant } from "../../src/exec/grant.ts";
 import type { Launcher } from "../../src/exec/launch.ts";
 import { launchFailed } from "../../src/exec/result.ts";
-import { selfTest } from "../../src/exec/selftest.ts";
+import { probe, selfTest } from "../../src/exec/selftest.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
 import { startLauncher } from "./launcher.ts";
 
@@ -45,12 +46,48 @@ t.test("a hole is found, and named", async (t) => {
   // BPF_RET | BPF_K with SECCOMP_RET_ALLOW.
   const allowAll = Buffer.from("060000000000ff7f", "hex");
   const open = await failing(() => ({ seccomp: allowAll }));
-  for (const name of ["make a user namespace", "use i386 calls", "refused calls are reported"])
+  for (const name of [
+    "make a user namespace",
+    "use i386 calls",
+    "open a netlink socket",
+    "change its personality",
+    "answer its own refusals",
+    "refused calls are reported",
+  ])
     t.ok(open.includes(name), `${name}: found in ${open}`);
 
   const variables = await failing((spec) => ({ env: { ...spec.env, LD_PRELOAD: "/tmp/x" } }));
   t.strictSame(variables, ["environment"]);
   t.strictSame(await failing(() => ({ hostname: "db-1" })), ["host name"]);
+});
+
+t.test("every attempt is one that the probe knows, with a name of its own", async (t) => {
+  const { launcher, stop } = startLauncher();
+  t.teardown(stop);
+  const { output } = await probe(launcher, BATTERY, "default");
+  t.strictSame(
+    [...readAnswers(output)].filter(([, answer]) => answer === "UNKNOWN"),
+    [],
+  );
+  t.equal(new Set(BATTERY.map((attempt) => attempt.name)).size, BATTERY.length, "names");
+  t.equal(new Set(BATTERY.map((attempt) => attempt.probe)).size, BATTERY.length, "attempts");
+});
+
+t.test("a namespace that is ours is found", async (t) => {
+  const { launcher, stop } = startLauncher();
+  t.teardown(stop);
+  const ours = readlinkSync("/proc/self/ns/net");
+  const print = (answer: string) => [
+    "/bin/sh",
+    "-c",
+    `printf 'link-target:/proc/self/ns/net\\t${answer}\\n'`,
+  ];
+  const found = async (answer: string) =>
+    (await selfTest(with_(launcher, () => ({ argv: print(answer) })))).checks.find(
+      (c) => c.name === "namespaces of its own",
+    );
+  t.match(await found(ours), { ok: false, detail: /net/ });
+  t.match(await found("net:[1]"), { ok: true });
 });
 
 t.test("what can't be tried is a failure", async (t) => {
