@@ -12,51 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cgroup_files.h"
 #include "die.h"
 
 /* The directories under which groups are made; -1: that hierarchy can't be used. */
 static int mode, unified = -1, memory_v1 = -1, pids_v1 = -1, cpu_v1 = -1;
 /* In the names of our groups, beside our pid: two launchers of two pid namespaces may have the same. */
 static uint32_t token;
-
-/* pread/pwrite-sized helpers: every one of these files is a line or two. */
-static bool write_at(int dir, const char *path, const char *text) {
-    int fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t n = write(fd, text, strlen(text));
-    int error = errno;
-    close(fd);
-    errno = error;
-    return n == (ssize_t)strlen(text);
-}
-
-static bool write_number(int dir, const char *group, const char *file, uint64_t value) {
-    char path[96], text[32];
-    snprintf(path, sizeof path, "%s/%s", group, file);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-    return write_at(dir, path, text);
-}
-
-static bool read_at(int dir, const char *group, const char *file, char *text, size_t size) {
-    char path[96];
-    snprintf(path, sizeof path, "%s/%s", group, file);
-    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t n = read(fd, text, size - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = 0;
-    return n > 0;
-}
-
-/* The number after `key` at the start of a line ("oom_kill 3"), or the file's only number when key is "". */
-static uint64_t number_of(int dir, const char *group, const char *file, const char *key) {
-    char text[1024];
-    if (!read_at(dir, group, file, text, sizeof text)) return 0;
-    size_t n = strlen(key);
-    for (char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
-        if (strncmp(line, key, n) == 0) return strtoull(line + n, NULL, 10);
-    return 0;
-}
 
 /* Whoever makes a group holds a lock on it as long as it is in use, and the kernel lets go of it with the process, however
    that ended. A pid would not tell: it comes again, in a container soon, and means nothing in another pid namespace. */
@@ -126,20 +88,8 @@ static int open_own(const char *controller) {
 
 static bool setup_v2(void) {
     unified = open_own(NULL);
-    char have[256];
-    if (unified < 0) return false;
-    bool ok = read_at(unified, ".", "cgroup.controllers", have, sizeof have) && strstr(have, "memory") && strstr(have, "pids");
-    if (ok && !(read_at(unified, ".", "cgroup.subtree_control", have, sizeof have) && strstr(have, "memory") && strstr(have, "pids"))) {
-        /* An inner group may hold no process: we go down one level before the controllers are handed on. */
-        ok = (mkdirat(unified, "supervisor", 0755) == 0 || errno == EEXIST) && write_at(unified, "supervisor/cgroup.procs", "0") &&
-             write_at(unified, "cgroup.subtree_control", "+memory +pids");
-    }
-    if (ok) {
-        /* Without it a run is bounded all the same, only not in its share of the processor. */
-        if (!write_at(unified, "cgroup.subtree_control", "+cpu")) errno = 0;
-        return true;
-    }
-    close(unified);
+    if (unified >= 0 && cgroup_hand_on(&unified)) return true;
+    if (unified >= 0) close(unified);
     unified = -1;
     return false;
 }
@@ -166,24 +116,24 @@ int cgroup_setup(void) {
 }
 
 static bool limit_v2(const char *name, uint64_t memory, uint64_t pids, uint64_t cpu_milli) {
-    if (memory && !write_number(unified, name, "memory.max", memory)) return false;
+    if (memory && !cgroup_write_number(unified, name, "memory.max", memory)) return false;
     /* Secrets lie in tmpfs: they must not reach a disk. No swap accounting in the kernel: nothing to forbid. */
-    if (!write_number(unified, name, "memory.swap.max", 0) && errno != ENOENT) return false;
-    if (!write_number(unified, name, "memory.oom.group", 1) && errno != ENOENT) return false;
-    if (pids && !write_number(unified, name, "pids.max", pids + 1)) return false;
+    if (!cgroup_write_number(unified, name, "memory.swap.max", 0) && errno != ENOENT) return false;
+    if (!cgroup_write_number(unified, name, "memory.oom.group", 1) && errno != ENOENT) return false;
+    if (pids && !cgroup_write_number(unified, name, "pids.max", pids + 1)) return false;
     char text[48], path[96];
     snprintf(path, sizeof path, "%s/cpu.max", name);
     snprintf(text, sizeof text, "%llu 100000", (unsigned long long)cpu_milli * 100);
-    return !cpu_milli || write_at(unified, path, text) || errno == ENOENT;
+    return !cpu_milli || cgroup_write(unified, path, text) || errno == ENOENT;
 }
 
 static bool limit_v1(const char *name, uint64_t memory, uint64_t pids, uint64_t cpu_milli) {
-    if (memory && !write_number(memory_v1, name, "memory.limit_in_bytes", memory)) return false;
-    if (memory && !write_number(memory_v1, name, "memory.memsw.limit_in_bytes", memory) && errno != ENOENT) return false;
-    if (!write_number(memory_v1, name, "memory.swappiness", 0) && errno != ENOENT) return false;
-    if (pids && !write_number(pids_v1, name, "pids.max", pids + 1)) return false;
+    if (memory && !cgroup_write_number(memory_v1, name, "memory.limit_in_bytes", memory)) return false;
+    if (memory && !cgroup_write_number(memory_v1, name, "memory.memsw.limit_in_bytes", memory) && errno != ENOENT) return false;
+    if (!cgroup_write_number(memory_v1, name, "memory.swappiness", 0) && errno != ENOENT) return false;
+    if (pids && !cgroup_write_number(pids_v1, name, "pids.max", pids + 1)) return false;
     if (!cpu_milli || cpu_v1 < 0) return true;
-    return write_number(cpu_v1, name, "cpu.cfs_period_us", 100000) && write_number(cpu_v1, name, "cpu.cfs_quota_us", cpu_milli * 100);
+    return cgroup_write_number(cpu_v1, name, "cpu.cfs_period_us", 100000) && cgroup_write_number(cpu_v1, name, "cpu.cfs_quota_us", cpu_milli * 100);
 }
 
 /* 0700: nobody else may open it, and so hold its lock. */
@@ -254,19 +204,23 @@ bool cgroup_enter(const int lists[CGROUP_HIERARCHIES]) {
 
 void cgroup_kill(const struct cgroup *group) {
     /* Linux 5.14; where it is missing, the end of the run's init does the same. */
-    if (group->mode == CGROUP_V2 && !write_number(unified, group->name, "cgroup.kill", 1)) errno = 0;
+    if (group->mode == CGROUP_V2 && !cgroup_write_number(unified, group->name, "cgroup.kill", 1)) errno = 0;
 }
 
 void cgroup_usage(const struct cgroup *group, struct cgroup_usage *usage) {
     *usage = (struct cgroup_usage){0};
     if (group->mode == CGROUP_V2) {
-        usage->memory_peak = number_of(unified, group->name, "memory.peak", "");
-        usage->oom = number_of(unified, group->name, "memory.events", "oom_kill ") > 0;
-        usage->pids_hits = number_of(unified, group->name, "pids.events", "max ");
+        usage->memory_peak = cgroup_number(unified, group->name, "memory.peak", "");
+        usage->oom = cgroup_number(unified, group->name, "memory.events", "oom_kill ") > 0;
+        usage->pids_hits = cgroup_number(unified, group->name, "pids.events", "max ");
+        usage->pids_peak = cgroup_number(unified, group->name, "pids.peak", "");
+        usage->user_us = cgroup_number(unified, group->name, "cpu.stat", "user_usec ");
+        usage->system_us = cgroup_number(unified, group->name, "cpu.stat", "system_usec ");
     } else if (group->mode == CGROUP_V1) {
-        usage->memory_peak = number_of(memory_v1, group->name, "memory.max_usage_in_bytes", "");
-        usage->oom = number_of(memory_v1, group->name, "memory.oom_control", "oom_kill ") > 0;
-        usage->pids_hits = number_of(pids_v1, group->name, "pids.events", "max ");
+        usage->memory_peak = cgroup_number(memory_v1, group->name, "memory.max_usage_in_bytes", "");
+        usage->oom = cgroup_number(memory_v1, group->name, "memory.oom_control", "oom_kill ") > 0;
+        usage->pids_hits = cgroup_number(pids_v1, group->name, "pids.events", "max ");
+        usage->pids_peak = cgroup_number(pids_v1, group->name, "pids.peak", "");
     }
 }
 

@@ -13,8 +13,9 @@ struct cgroup {
     int mode, locks[CGROUP_HIERARCHIES];
     char name[48];
 };
+/* 0 where the kernel does not tell. */
 struct cgroup_usage {
-    uint64_t memory_peak, pids_hits;
+    uint64_t memory_peak, pids_peak, pids_hits, user_us, system_us;
     bool oom;
 };
 

@@ -224,12 +224,14 @@ void mounts_build(struct child *c) {
     make_tmp(c);
     make_dir("op", 0755);
     files_write(c, "op", TREE_OP, 0555, 0444);
+    /* A mount of its own: the one place in the new root where something may be executed. */
+    attach(clone_tree("op", PROGRAMS), "op");
 
     must((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
     must(umount2(".", MNT_DETACH), "detach");
     must(chdir("/"), "chdir");
     char cwd[8];
     if (!getcwd(cwd, sizeof cwd) || strcmp(cwd, "/") != 0) die_errno("getcwd", ENOTDIR);
-    struct mount_attr attr = {.attr_set = PROGRAMS};
+    struct mount_attr attr = {.attr_set = DATA};
     must(mount_setattr(AT_FDCWD, "/", 0, &attr, sizeof attr), "readonly");
 }

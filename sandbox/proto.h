@@ -18,7 +18,7 @@ enum frame_kind {
 };
 enum { HAS_STDIN = 1, HAS_STDOUT = 2, HAS_STDERR = 4, HAS_FD3 = 8, HAS_ALL = 15 };
 enum { STARTED_NO_PROC = 1, STARTED_NO_LANDLOCK = 2, STARTED_NO_MEMFD_SYSCTL = 4 };
-enum { EXITED_WALL = 1, EXITED_KILLED = 2, EXITED_OOM = 4 };
+enum { EXITED_WALL = 1, EXITED_KILLED = 2, EXITED_OOM = 4, EXITED_PIDS = 8 };
 
 struct frame_header {
     uint32_t total;
@@ -36,7 +36,7 @@ struct msg_started {
 
 struct msg_exited {
     uint32_t code, signal, flags, denied;
-    uint64_t wall_us, user_us, system_us, max_rss, memory_peak, pids_hits;
+    uint64_t wall_us, user_us, system_us, max_rss, memory_peak, pids_hits, pids_peak;
 } __attribute__((packed));
 
 struct msg_denied {

@@ -62,6 +62,8 @@ void run_begin(struct loop *loop, uint64_t handle, struct spec *spec, int spec_f
     }
     *run = (struct run){.state = RUN_SETUP, .handle = handle, .pidfd = -1, .ctl = -1, .notify = -1, .mounts = -1};
     run->wall_ms = spec->limit[LIMIT_WALL_MS];
+    run->watch.memory = spec->limit[LIMIT_MEMORY];
+    run->watch.pids = spec->limit[LIMIT_PIDS];
     run->grace_ms = spec->limit[LIMIT_GRACE_MS];
     run->deadline_ms = now_ms() + SETUP_MS;
     const char *step = run_start(loop, run, spec, spec_fd, stdio);
@@ -92,6 +94,7 @@ static void on_started(struct loop *loop, struct run *run, uint32_t flags, int l
     run->notify = listener;
     run->started_us = now_us();
     run->deadline_ms = run->wall_ms ? now_ms() + (int64_t)run->wall_ms : 0;
+    run->watch.next_ms = run->cgroup.mode == CGROUP_NONE ? now_ms() + WATCH_MS : 0;
     char path[48];
     snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)run->pid);
     /* As long as we hold it, the end of the run's init needs not wait for its file systems' (an RCU grace period). Only
@@ -139,6 +142,14 @@ void run_hear(struct loop *loop, struct run *run) {
     }
 }
 
+static uint64_t micros(struct timeval t) {
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
+}
+
+static uint64_t greater(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
 static void tell_exit(struct loop *loop, struct run *run) {
     struct cgroup_usage used;
     cgroup_usage(&run->cgroup, &used);
@@ -147,14 +158,18 @@ static void tell_exit(struct loop *loop, struct run *run) {
     if (!run->ended) run->status = SIGKILL;
     if (WIFEXITED(run->status)) m.code = (uint32_t)WEXITSTATUS(run->status);
     else m.signal = (uint32_t)WTERMSIG(run->status);
-    m.flags = (run->wall_hit ? EXITED_WALL : 0) | (run->killed && !run->wall_hit ? EXITED_KILLED : 0) | (used.oom ? EXITED_OOM : 0);
+    m.flags = (run->wall_hit ? EXITED_WALL : 0) | (run->killed && !run->wall_hit ? EXITED_KILLED : 0) |
+              (used.oom || run->watch.over == WATCH_MEMORY ? EXITED_OOM : 0) | (run->watch.over == WATCH_PIDS ? EXITED_PIDS : 0);
     m.denied = run->denied;
     m.wall_us = (uint64_t)(now_us() - run->started_us);
-    m.user_us = (uint64_t)run->usage.ru_utime.tv_sec * 1000000 + (uint64_t)run->usage.ru_utime.tv_usec;
-    m.system_us = (uint64_t)run->usage.ru_stime.tv_sec * 1000000 + (uint64_t)run->usage.ru_stime.tv_usec;
-    m.max_rss = (uint64_t)run->usage.ru_maxrss * 1024;
+    /* A process whose parent ignores SIGCHLD is missing in what wait4 tells, so the group's word is better. */
+    m.user_us = greater(used.user_us, micros(run->usage.ru_utime));
+    m.system_us = greater(used.system_us, micros(run->usage.ru_stime));
+    m.max_rss = greater((uint64_t)run->usage.ru_maxrss * 1024, run->watch.memory_peak);
     m.memory_peak = used.memory_peak;
     m.pids_hits = used.pids_hits;
+    /* Less init, which is ours. The Op itself was there, seen or not. */
+    m.pids_peak = used.pids_peak > 1 ? used.pids_peak - 1 : greater(run->watch.pids_peak, 1);
     if (loop->out >= 0 && !frame_send(loop->out, FRAME_EXITED, run->handle, &m, sizeof m)) loop->broken = true;
 }
 
@@ -206,6 +221,22 @@ static void past_deadline(struct run *run) {
     }
 }
 
+static int64_t sooner(int64_t a, int64_t b) {
+    return b >= 0 && (a < 0 || b < a) ? b : a;
+}
+
+/* Where no cgroup bounds it. Returns ms to the next look. */
+static int64_t watched(struct run *run, int64_t now) {
+    if (now < run->watch.next_ms) return run->watch.next_ms - now;
+    if (watch_look(&run->watch, run->pid)) {
+        run_signal(run, SIGKILL);
+        run->watch.next_ms = 0;
+        return -1;
+    }
+    run->watch.next_ms = now_ms() + WATCH_MS;
+    return WATCH_MS;
+}
+
 int run_clock(struct loop *loop) {
     int64_t now = now_ms(), next = -1;
     for (int i = 0; i < MAX_RUNS; i++) {
@@ -220,7 +251,8 @@ int run_clock(struct loop *loop) {
             if (now >= run->deadline_ms) past_deadline(run);
             left = run->deadline_ms ? run->deadline_ms - now : -1;
         }
-        if (left >= 0 && (next < 0 || left < next)) next = left;
+        next = sooner(next, left);
+        if (run->state == RUN_RUNNING && run->watch.next_ms) next = sooner(next, watched(run, now));
     }
     return next > 60000 ? 60000 : (int)next;
 }

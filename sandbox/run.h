@@ -10,6 +10,7 @@
 #include "cgroup.h"
 #include "proto.h"
 #include "spec.h"
+#include "watch.h"
 
 enum { SPARES = 2, DENIED_CALLS = 512 /* x86-64 has numbers below */ };
 enum run_state { RUN_FREE = 0, RUN_SETUP, RUN_RUNNING, RUN_CLEANUP /* dead, its cgroup not yet removable */ };
@@ -31,6 +32,7 @@ struct run {
     int status;
     struct rusage usage;
     struct cgroup cgroup;
+    struct watch watch;
 };
 
 /* What the loop does with events: `out` is -1 in `once`. */

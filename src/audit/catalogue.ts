@@ -228,6 +228,8 @@ export const CATALOGUE = {
     durationMs: N,
     cpuMs: N,
     peakMemoryBytes: N,
+    processes: N,
+    limitedBy: S,
     outputBytes: N,
     truncated: B,
     denied: S,

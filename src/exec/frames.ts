@@ -11,6 +11,8 @@ export interface Hello {
 export interface Started {
   readonly kind: "started";
   readonly handle: number;
+  /** What bounds this run. */
+  readonly cgroup: "none" | "v1" | "v2";
   readonly noProc: boolean;
   readonly noLandlock: boolean;
   readonly noMemfdNoexec: boolean;
@@ -28,6 +30,8 @@ export interface Exited {
   readonly signal: number;
   readonly timedOut: boolean;
   readonly outOfMemory: boolean;
+  /** Ended for having more processes than its limit, which a watcher saw where no cgroup refuses them. */
+  readonly tooManyProcesses: boolean;
   readonly denied: number;
   readonly wallUs: number;
   readonly userUs: number;
@@ -35,6 +39,8 @@ export interface Exited {
   readonly maxRssBytes: number;
   readonly memoryPeakBytes: number;
   readonly pidsHits: number;
+  /** Processes and threads at once, at most; seen every 250 ms where no cgroup counts. */
+  readonly pidsPeak: number;
 }
 export interface Denied {
   readonly kind: "denied";
@@ -103,6 +109,7 @@ function parse(bytes: Buffer): LauncherFrame {
       return {
         kind: "started",
         handle,
+        cgroup: CGROUP[u32(1)] ?? "none",
         noProc: (u32(2) & 1) !== 0,
         noLandlock: (u32(2) & 2) !== 0,
         noMemfdNoexec: (u32(2) & 4) !== 0,
@@ -119,7 +126,7 @@ function parse(bytes: Buffer): LauncherFrame {
           .replace(/[^ -~]/g, "?"),
       };
     case 131: {
-      need(64);
+      need(72);
       const u64 = (i: number): number => Number(body.readBigUInt64LE(16 + 8 * i));
       return {
         kind: "exited",
@@ -128,6 +135,7 @@ function parse(bytes: Buffer): LauncherFrame {
         signal: u32(1),
         timedOut: (u32(2) & 1) !== 0,
         outOfMemory: (u32(2) & 4) !== 0,
+        tooManyProcesses: (u32(2) & 8) !== 0,
         denied: u32(3),
         wallUs: u64(0),
         userUs: u64(1),
@@ -135,6 +143,7 @@ function parse(bytes: Buffer): LauncherFrame {
         maxRssBytes: u64(3),
         memoryPeakBytes: u64(4),
         pidsHits: u64(5),
+        pidsPeak: u64(6),
       };
     }
     case 132:

@@ -1,6 +1,9 @@
 import { constants } from "node:os";
 import type { Exited, Failed } from "./frames.ts";
 
+/** What kept a run within its memory and processes: a control group, or rlimits and a watcher (`limits: best-effort`). */
+export type LimitedBy = "cgroup v2" | "cgroup v1" | "best-effort";
+
 /** How a run ended. Times in ms, sizes in bytes. `exit` and `signal` are those of the Op's first process. */
 export interface RunResult {
   readonly outcome: "exited" | "signaled" | "timed_out" | "canceled" | "launch_failed";
@@ -10,7 +13,13 @@ export interface RunResult {
   readonly detail: string | null;
   readonly durationMs: number;
   readonly cpuMs: number;
+  readonly userMs: number;
+  readonly systemMs: number;
   readonly peakMemoryBytes: number;
+  /** Processes and threads at once, at most. */
+  readonly processes: number;
+  /** Null: nothing ran. */
+  readonly limitedBy: LimitedBy | null;
   /** All bytes that the Op wrote to stdout and stderr, those beyond the bound too. */
   readonly outputBytes: number;
   readonly truncated: boolean;
@@ -28,8 +37,9 @@ export function errnoName(number: number): string {
   return ERRNOS.get(number) ?? `errno ${number}`;
 }
 
-/** What is known of a run's output and its refused calls when the launcher says that it ended. */
+/** What is known of a run's limits, output and refused calls when the launcher says that it ended. */
 export interface Observed {
+  readonly limitedBy: LimitedBy;
   readonly outputBytes: number;
   readonly truncated: boolean;
   readonly denied: readonly { readonly call: string; readonly count: number }[];
@@ -44,7 +54,11 @@ export function launchFailed(why: string): RunResult {
     detail: why.slice(0, 500),
     durationMs: 0,
     cpuMs: 0,
+    userMs: 0,
+    systemMs: 0,
     peakMemoryBytes: 0,
+    processes: 0,
+    limitedBy: null,
     outputBytes: 0,
     truncated: false,
     denied: [],
@@ -82,12 +96,17 @@ export function exitedResult(frame: Exited, canceled: boolean, observed: Observe
     signal: signaled ? signalName(frame.signal) : null,
     detail: frame.outOfMemory
       ? "The run reached its memory limit."
-      : frame.pidsHits > 0
-        ? "The run reached its limit of processes, so that some could not be started."
-        : null,
+      : frame.tooManyProcesses
+        ? "The run had more processes than its limit, and was ended."
+        : frame.pidsHits > 0
+          ? "The run reached its limit of processes, so that some could not be started."
+          : null,
     durationMs: frame.wallUs / 1000,
     cpuMs: (frame.userUs + frame.systemUs) / 1000,
+    userMs: frame.userUs / 1000,
+    systemMs: frame.systemUs / 1000,
     peakMemoryBytes: frame.memoryPeakBytes > 0 ? frame.memoryPeakBytes : frame.maxRssBytes,
+    processes: frame.pidsPeak,
     ...observed,
   };
 }

@@ -5,7 +5,7 @@ import { type ControlMessage, ControlReader, Throttle } from "./control.ts";
 import type { Denied, Exited, Failed, Started } from "./frames.ts";
 import { GRACE_MS } from "./grant.ts";
 import { createRedactor, redactText, type SecretForms } from "./redact.ts";
-import { exitedResult, failedResult, launchFailed, type RunResult } from "./result.ts";
+import { exitedResult, failedResult, type LimitedBy, launchFailed, type RunResult } from "./result.ts";
 import { OutputBudget, type OutputSink, OutputStream } from "./stream.ts";
 
 /** What a run tells while it lives. onStarted comes before all others; nothing comes after the run is finished. */
@@ -50,6 +50,7 @@ export class LiveRun {
   #streams: OutputStream[] = [];
   #control: ControlChannel | undefined;
   #canceled = false;
+  #limitedBy: LimitedBy = "best-effort";
   #resolve: (result: RunResult) => void = () => {};
 
   constructor(options: LiveRunOptions) {
@@ -78,6 +79,7 @@ export class LiveRun {
 
   #start(frame: Started): void {
     const { fds, handlers, secrets, wallMs, graceMs } = this.#options;
+    if (frame.cgroup !== "none") this.#limitedBy = `cgroup ${frame.cgroup}`;
     handlers.onStarted(frame);
     for (const call of this.#deniedEarly) handlers.onDenied(call);
     const sink = (stream: "stdout" | "stderr"): OutputSink => ({
@@ -126,6 +128,7 @@ export class LiveRun {
     const denied = [...this.#denied].map(([call, count]) => ({ call, count }));
     if (frame.denied > seen) denied.push({ call: "not told apart", count: frame.denied - seen });
     const result = exitedResult(frame, canceled, {
+      limitedBy: this.#limitedBy,
       outputBytes: this.#budget.total,
       truncated: this.#budget.truncated,
       denied,

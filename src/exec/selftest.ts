@@ -51,7 +51,7 @@ export async function selfTest(launcher: Launcher): Promise<SelfTest> {
 }
 
 const NO_CGROUP =
-  "no cgroup bounds memory and processes: resource limits, tmpfs sizes and the wall clock are all there is";
+  "limits: best-effort. No cgroup bounds memory and processes: rlimits, tmpfs sizes, a look every 250 ms and the wall clock are all there is";
 
 function degradedBy(started: Started): string[] {
   const found: string[] = [];

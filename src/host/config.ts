@@ -9,7 +9,7 @@ const MAX_BYTES = 64 * 1024;
 /** What root decides about the host. Every key is documented in docs/configuration.md; an unknown one is an error. */
 const Config = z.strictObject({
   /** Whether an Op may run where no cgroup bounds its memory and processes. */
-  limits: z.enum(["required", "best-effort"]).default("best-effort"),
+  limits: z.enum(["required", "best-effort"]).default("required"),
 });
 export type Config = z.infer<typeof Config>;
 

@@ -116,6 +116,8 @@ export async function recordEnd(
       durationMs,
       cpuMs: result === undefined ? null : Math.round(result.cpuMs),
       peakMemoryBytes: result?.peakMemoryBytes ?? null,
+      processes: result?.processes ?? null,
+      limitedBy: result?.limitedBy ?? null,
       outputBytes: result?.outputBytes ?? o.output?.shown.bytes ?? 0,
       truncated: result?.truncated ?? null,
       denied: result?.denied.map((d) => `${d.call}:${d.count}`).join(",") ?? null,
@@ -136,8 +138,26 @@ export function endingOf(m: Finished): Ending {
   };
 }
 
-function usageOf({ cpuMs, peakMemoryBytes, outputBytes, truncated, denied }: Finished): string {
-  return canonicalJson({ cpuMs, peakMemoryBytes, outputBytes, truncated, denied });
+/** What `runs show` tells of what the run used, and of what bounded it. Times in whole ms, sizes in bytes. */
+function usageOf(m: Finished): string {
+  const { peakMemoryBytes, processes, outputBytes, truncated, limitedBy, denied } = m;
+  const [wallMs, userMs, systemMs] = [m.durationMs, m.userMs, m.systemMs].map(Math.round) as [
+    number,
+    number,
+    number,
+  ];
+  return canonicalJson({
+    limitedBy,
+    wallMs,
+    cpuMs: Math.round(m.cpuMs),
+    userMs,
+    systemMs,
+    peakMemoryBytes,
+    processes,
+    outputBytes,
+    truncated,
+    denied,
+  });
 }
 
 /**

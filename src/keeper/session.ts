@@ -59,13 +59,16 @@ export function sessionStatus(session: Pick<Session, "runs" | "store">): Session
       test === undefined
         ? "not tested yet"
         : test.ok
-          ? [`tested, limits by cgroup ${test.cgroup}`, ...test.degraded].join("; degraded: ")
-          : `failed: ${failed.join(", ")}`,
+          ? [`tested, limits by ${limitedBy(test.cgroup)}`, ...test.degraded].join("; degraded: ")
+          : `failed: ${failed.join(", ")}; sallyport doctor says what to do`,
     logSize,
     writable,
     problem,
   };
 }
+
+const limitedBy = (cgroup: "v2" | "v1" | "none"): string =>
+  cgroup === "none" ? "rlimits and watching" : `cgroup ${cgroup}`;
 
 /** Size and time of the last checkpoint, and the workspace, for `status`. */
 export async function storedStatus(

@@ -23,7 +23,7 @@ const BACKLOG_BYTES = 1024 * 1024;
  * left either way.
  */
 export async function main(argv: string[]): Promise<number> {
-  const limits = argv.length === 0 ? "best-effort" : roleOptions(argv, ["limits"] as const).limits;
+  const limits = argv.length === 0 ? "required" : roleOptions(argv, ["limits"] as const).limits;
   const keeper = keeperSocket();
   const launcherFd = inheritedFd("SALLYPORT_LAUNCHER_FD");
   if (keeper === null || launcherFd === null)
@@ -136,7 +136,7 @@ class Runner {
 function limitsCheck(cgroup: "none" | "v1" | "v2"): { name: string; ok: boolean; detail: string } {
   const detail =
     cgroup === "none"
-      ? "no cgroup bounds memory and processes here: delegate the controllers, or set limits: best-effort in sallyport.yaml"
+      ? "no cgroup bounds memory and processes. Give sallyport the memory and pids controllers: on cgroup v2 a delegated group (systemd-run --scope -p Delegate=yes sallyport serve, or Delegate=yes in its unit), on v1 start it as root. Or accept rlimits and watching instead: limits: best-effort in sallyport.yaml"
       : `by cgroup ${cgroup}`;
   return { name: "limits", ok: cgroup !== "none", detail };
 }

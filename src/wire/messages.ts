@@ -203,7 +203,13 @@ const runFinished = z.strictObject({
   detail: z.string().max(500).nullable(),
   durationMs: z.number().min(0),
   cpuMs: z.number().min(0),
+  userMs: z.number().min(0),
+  systemMs: z.number().min(0),
   peakMemoryBytes: count,
+  /** Processes and threads at once, at most. */
+  processes: count,
+  /** By which means the run was limited; null when nothing ran. */
+  limitedBy: z.enum(["cgroup v2", "cgroup v1", "best-effort"]).nullable(),
   outputBytes: count,
   truncated: z.boolean(),
   denied: z.array(deniedCall).max(64),

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, constants, copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, constants, copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startWorkspace, type Workspace, type WorkspaceOptions } from "../../src/workspace/index.ts";
@@ -57,13 +57,20 @@ export class TestAppliance {
   constructor() {
     this.dir = mkdtempSync(join(tmpdir(), "sallyport-e2e-"));
     chmodSync(this.dir, 0o755);
+    this.configure("limits: best-effort\n");
     this.env = {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
+      SALLYPORT_CONFIG: join(this.dir, "sallyport.yaml"),
       SALLYPORT_STATE_DIR: join(this.dir, "state"),
       SALLYPORT_RUN_DIR: join(this.dir, "run"),
       SALLYPORT_LOG_DIR: join(this.dir, "log"),
     };
+  }
+
+  /** sallyport.yaml, for the next start. The rig's own lets Ops run on machines that give an ordinary user no cgroup. */
+  configure(yaml: string): void {
+    writeFileSync(join(this.dir, "sallyport.yaml"), yaml);
   }
 
   get stateDir(): string {

@@ -22,7 +22,7 @@ t.test("what is received, in any chunks", async (t) => {
     frame(128, 0, u32(1, 2)),
     frame(129, 3, u32(4711, 1, 5)),
     frame(130, 4, Buffer.concat([u32(2), Buffer.from("exec")])),
-    frame(131, 3, Buffer.concat([u32(9, 0, 1, 2), u64(1n, 2n, 3n, 4n, 5n, 6n)])),
+    frame(131, 3, Buffer.concat([u32(9, 0, 1, 2), u64(1n, 2n, 3n, 4n, 5n, 6n, 7n)])),
     frame(132, 3, Buffer.concat([u32(165, 0xc000003e, 9, 1), u64(0n, 0n, 0n, 0n, 0n, 0n)])),
     frame(133, 0, Buffer.alloc(0)),
   ]);
@@ -32,7 +32,7 @@ t.test("what is received, in any chunks", async (t) => {
     for (let i = 0; i < all.length; i += size) got.push(...reader.push(all.subarray(i, i + size)));
     t.match(got, [
       { kind: "hello", cgroup: "v2" },
-      { kind: "started", handle: 3, noProc: true, noLandlock: false, noMemfdNoexec: true },
+      { kind: "started", handle: 3, cgroup: "v1", noProc: true, noLandlock: false, noMemfdNoexec: true },
       { kind: "failed", handle: 4, errno: 2, step: "exec" },
       {
         kind: "exited",
@@ -43,6 +43,7 @@ t.test("what is received, in any chunks", async (t) => {
         denied: 2,
         wallUs: 1,
         pidsHits: 6,
+        pidsPeak: 7,
       },
       { kind: "denied", handle: 3, nr: 165, arch: 0xc000003e },
       { kind: "pong" },
@@ -63,7 +64,7 @@ t.test("what is no frame ends it", async (t) => {
 });
 
 t.test("results", async (t) => {
-  const seen = { outputBytes: 1, truncated: false, denied: [] };
+  const seen = { limitedBy: "best-effort" as const, outputBytes: 1, truncated: false, denied: [] };
   const exited = {
     ...({
       kind: "exited",
@@ -72,6 +73,7 @@ t.test("results", async (t) => {
       signal: 0,
       timedOut: false,
       outOfMemory: false,
+      tooManyProcesses: false,
     } as const),
     ...{
       denied: 0,
@@ -81,6 +83,7 @@ t.test("results", async (t) => {
       maxRssBytes: 10,
       memoryPeakBytes: 0,
       pidsHits: 0,
+      pidsPeak: 2,
     },
   };
   const of = (change: object, canceled = false) => exitedResult({ ...exited, ...change }, canceled, seen);
@@ -90,11 +93,16 @@ t.test("results", async (t) => {
     signal: null,
     durationMs: 1.5,
     cpuMs: 1.5,
+    userMs: 1,
+    systemMs: 0.5,
     peakMemoryBytes: 10,
+    processes: 2,
+    limitedBy: "best-effort",
   });
   t.match(of({ signal: 11 }), { outcome: "signaled", exit: null, signal: "SIGSEGV" });
   t.match(of({ signal: 9, outOfMemory: true }), { outcome: "signaled", detail: /memory limit/ });
   t.match(of({ code: 2, pidsHits: 3 }), { outcome: "exited", detail: /limit of processes/ });
+  t.match(of({ signal: 9, tooManyProcesses: true }), { detail: /more processes than its limit/ });
   t.match(of({ signal: 9, outOfMemory: true, pidsHits: 3 }), { detail: /memory limit/ });
   t.match(of({ signal: 9, timedOut: true }, true), { outcome: "timed_out", signal: "SIGKILL" });
   t.match(of({ signal: 15 }, true), { outcome: "canceled", signal: "SIGTERM" });

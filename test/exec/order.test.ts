@@ -7,12 +7,15 @@ const STARTED = {
   kind: "started",
   handle: 1,
   noProc: false,
+  cgroup: "none",
   noLandlock: false,
   noMemfdNoexec: false,
 } as const;
 const EXITED = {
-  ...({ kind: "exited", handle: 1, code: 0, signal: 0, timedOut: false, outOfMemory: false } as const),
+  ...({ kind: "exited", handle: 1, code: 0, signal: 0, timedOut: false } as const),
+  ...({ outOfMemory: false, tooManyProcesses: false } as const),
   ...{ denied: 0, wallUs: 1, userUs: 1, systemUs: 1, maxRssBytes: 1, memoryPeakBytes: 1, pidsHits: 0 },
+  pidsPeak: 1,
 };
 
 /** A run whose launcher and Op are the test. `told`: what it told, in order. `end`: the Op's ends of its descriptors close. */

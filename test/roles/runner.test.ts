@@ -25,7 +25,11 @@ class Keeper {
   readonly exited: Promise<number | null>;
   #wake: () => void = () => {};
 
-  constructor(env: Record<string, string> = {}, wrapper: readonly string[] = []) {
+  constructor(
+    env: Record<string, string> = {},
+    wrapper: readonly string[] = [],
+    options: readonly string[] = ["--limits", "best-effort"],
+  ) {
     const h = harden();
     const [ours, theirs] = h.socketpair();
     const { file, args } = selfExec();
@@ -33,7 +37,7 @@ class Keeper {
     const spec = h.memfd(
       "spec",
       encodeConfinement({
-        argv: ["sallyport", ...args, "role", "runner"],
+        argv: ["sallyport", ...args, "role", "runner", ...options],
         env: { PATH: "/usr/bin:/bin", SALLYPORT_PEER_FD: "5", ...env },
         execFd: 4,
         keepFds: [5],
@@ -305,4 +309,26 @@ t.test("a self-test that fails: ready says why, and no Op runs", async (t) => {
   const finished = await k.wait("run.finished", "r-never");
   t.match(finished, { outcome: "launch_failed", detail: /self-test failed.*max_user_namespaces/ });
   t.strictSame(k.types("r-never"), ["run.finished"]);
+});
+
+t.test("by default no Op runs where no cgroup bounds it", async (t) => {
+  // A mount namespace in which no cgroup hierarchy is mounted.
+  const script = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"';
+  const alone = ["--mount", ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"])];
+  for (const options of [[], ["--limits", "required"], ["--limits", "best-effort"]]) {
+    const k = new Keeper({}, ["unshare", ...alone, "sh", "-c", script, "sh"], options);
+    t.teardown(() => k.stop());
+    const ready = await k.wait("runner.ready");
+    const isAllowed = options[1] === "best-effort";
+    t.match(ready, { ok: isAllowed, cgroup: "none", degraded: [/^limits: best-effort/] });
+    if (!isAllowed)
+      t.match(
+        ready.checks.filter((c) => !c.ok),
+        [{ name: "limits", detail: /delegated group.*limits: best-effort in sallyport.yaml/ }],
+      );
+    k.order("r-bounded", ["/bin/true"]);
+    const finished = await k.wait("run.finished", "r-bounded");
+    if (isAllowed) t.match(finished, { outcome: "exited", exit: 0, limitedBy: "best-effort", processes: 1 });
+    else t.match(finished, { outcome: "launch_failed", limitedBy: null, detail: /limits: no cgroup bounds/ });
+  }
 });

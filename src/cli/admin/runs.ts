@@ -16,8 +16,11 @@ type Run = {
   reason: string | null;
   requested: string;
   durationMs: number | null;
+  usage: Usage | null;
   output?: string;
 };
+
+type Usage = { limitedBy: string | null; cpuMs: number; peakMemoryBytes: number; processes: number };
 
 /** run, cancel, runs */
 export function addRuns(program: Program, admin: Admin): void {
@@ -62,10 +65,9 @@ export function addRuns(program: Program, admin: Admin): void {
         return;
       }
       if (isJson) printData({ ...data, output: Buffer.concat(collected).toString("utf8") }, true, () => []);
-      else if (data.exit === null)
-        process.stderr.write(
-          `${cleanText(`${data.run} ${data.state}${data.reason === null ? "" : `: ${data.reason}`}`)}\n`,
-        );
+      // An Op's own exit status speaks for itself; an end that has a reason does not.
+      else if (data.exit === null || data.reason !== null)
+        process.stderr.write(`${cleanText(ending(data))}\n`);
       admin.exit(statusOf(data));
     });
   common(program.command("cancel <run>"))
@@ -113,6 +115,14 @@ export function addRuns(program: Program, admin: Admin): void {
     printData(data, false, () => [...pairs(data), ""]);
     writeOutput("stdout", output);
   });
+}
+
+function ending({ run, state, reason, durationMs, usage }: Run): string {
+  const said = `${run} ${state}${reason === null ? "" : `: ${reason}`}`;
+  if (usage === null || usage.limitedBy === null) return said;
+  const { cpuMs, peakMemoryBytes, processes, limitedBy } = usage;
+  const memory = `${Math.ceil(peakMemoryBytes / 1024 ** 2)} MiB`;
+  return `${said} (${durationMs} ms, ${cpuMs} ms of CPU, ${memory}, ${processes} processes at most; limited by ${limitedBy})`;
 }
 
 /** An Op's bytes as they are, but for a terminal, which they could drive by escape codes. */

@@ -52,7 +52,7 @@ export async function furnish(
   );
   const names = published.map((text) => (JSON.parse(text) as { op: string }).op).sort();
   tell("op publish", names.join(", "));
-  await sandboxTested(house);
+  for (const missing of await sandboxTested(house)) tell("sandbox", missing);
 }
 
 /** The person asks in Slack for a code; the admin confirms it on the host, having compared the member ID. */
@@ -66,8 +66,11 @@ async function link(house: House, workspace: Workspace, name: string): Promise<v
   await house.must(["link", code, "--user", name, "--member-id", person.id]);
 }
 
-/** No Op runs before the runner tried to break out of its own sandbox; where that worked, the demo can't go on. */
-async function sandboxTested(house: House): Promise<void> {
+/**
+ * No Op runs before the runner tried to break out of its own sandbox; where that worked, the demo can't go on. Returns what
+ * this host does not give, a sentence each.
+ */
+async function sandboxTested(house: House): Promise<string[]> {
   const until = Date.now() + READY_MS;
   type Doctor = { checks: { name: string; ok: boolean; detail: string }[] };
   for (;;) {
@@ -78,7 +81,8 @@ async function sandboxTested(house: House): Promise<void> {
     const failed = done.find((check) => !check.ok);
     if (failed !== undefined)
       throw new SallyportError("sandbox_unavailable", `${failed.name}: ${failed.detail}`);
-    if (done.length > 0) return;
+    if (done.length > 0)
+      return done.filter((check) => check.name === "sandbox: degraded").map((check) => check.detail);
     if (Date.now() > until) throw new SallyportError("sandbox_unavailable", said.err.trim());
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -47,6 +47,8 @@ export class House {
     const asked = join(tmpdir(), "sallyport-demo-");
     this.dir = temporary(asked.length + 6 > MAX_DIR ? "/tmp/sallyport-demo-" : asked);
     chmodSync(this.dir, 0o700);
+    // Nobody has to be root to try it: where the host gives no cgroup, Ops run all the same, and the demo says so.
+    writeFileSync(join(this.dir, "sallyport.yaml"), "limits: best-effort\n");
     this.#log = join(this.dir, "serve.log");
     this.fallen = new Promise((resolve) => {
       this.#fall = resolve;
@@ -55,6 +57,7 @@ export class House {
 
   get #dirs(): Record<string, string> {
     return {
+      SALLYPORT_CONFIG: join(this.dir, "sallyport.yaml"),
       SALLYPORT_STATE_DIR: join(this.dir, "state"),
       SALLYPORT_RUN_DIR: join(this.dir, "run"),
       SALLYPORT_LOG_DIR: join(this.dir, "log"),

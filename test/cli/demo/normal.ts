@@ -1,5 +1,7 @@
 /** What differs from one honest run to the next: ids, digests, keys, times, sizes of this host's disks. */
 const RULES: readonly (readonly [RegExp, string])[] = [
+  // What this host does not give to sandboxes.
+  [/^sandbox {2,}.*\n/gm, ""],
   [/\br-[0-9a-z]{16}\b/g, "r-<run>"],
   [/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, "<time>"],
   [/^(\s*)Duration: .*$/gm, "$1Duration: <time>"],
