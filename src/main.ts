@@ -50,10 +50,6 @@ process.on("SIGUSR1", () => {});
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
 async function start(argv: string[]): Promise<number> {
-  // How the start code named the C++ runtime to the loader. Its descriptors stay open (close-on-exec): freed, their low
-  // numbers would go to what a parent keeps, and clash with the numbers it gives to its children.
-  // And what it told malloc, which has read it by now.
-  if (isPackaged) for (const name of ["LD_PRELOAD", "GLIBC_TUNABLES"]) delete process.env[name];
   const [first = "", ...others] = takeGlobalFlags(argv);
   if (["--version", "-V"].includes(first) && others.every((flag) => flag === "--json")) {
     const text = others.length > 0 ? JSON.stringify({ version: VERSION }, null, 2) : VERSION;

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 
 /**
  * Adds the start code (start.c) and what it unpacks to a finished Node executable: two segments at the end, an entry
@@ -17,7 +17,9 @@ const PH = 56;
 const PT = { load: 1, interp: 3, phdr: 6 };
 const HIDDEN_INTERP = 0x6c796c73;
 const MAGIC = 0x54524f5059a11a5n;
-const CONFIG_HEAD = 40;
+const CONFIG_HEAD = 48;
+/** Node's own mark for an application in its file; the digit says whether there is one (src/node_sea.cc, postject-api.h). */
+const FUSE = "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2:1";
 const CONFIG_BLOB = 56;
 
 const up = (n: number, to: number): number => Math.ceil(n / to) * to;
@@ -43,6 +45,20 @@ function segment(
     ph.writeBigUInt64LE(BigInt(value), 8 + 8 * i);
   }
   return ph;
+}
+
+/** The address of the fuse's digit once `rows` are mapped. */
+function fuseAddress(file: string, rows: readonly Buffer[]): number {
+  const bytes = readFileSync(file);
+  const found = bytes.indexOf(FUSE);
+  if (found < 0 || bytes.indexOf(FUSE, found + 1) >= 0) throw new Error(`${file}: not exactly one fuse`);
+  const digit = found + FUSE.length - 1;
+  for (const row of rows) {
+    const [offset, address, size] = [8, 16, 32].map((place) => Number(row.readBigUInt64LE(place)));
+    if (row.readUInt32LE(0) === PT.load && digit >= offset! && digit < offset! + size!)
+      return address! + digit - offset!;
+  }
+  throw new Error(`${file}: the fuse is in no segment`);
 }
 
 /** Changes `file` in place. `code` is start.bin, `start` the offset of its entry point. */
@@ -94,7 +110,7 @@ export function addStartCode(file: string, code: Buffer, start: number, carried:
     const patched = Buffer.from(code);
     if (patched.readBigUInt64LE(0) !== MAGIC)
       throw new Error("start.bin does not begin with its configuration");
-    for (const [i, value] of [entry, address, phnum, carried.length].entries()) {
+    for (const [i, value] of [entry, address, phnum, carried.length, fuseAddress(file, rows)].entries()) {
       patched.writeBigUInt64LE(BigInt(value), 8 + 8 * i);
     }
     for (const [i, item] of carried.entries()) {

@@ -8,6 +8,9 @@
  *
  * It also takes from the environment whatever makes the loader, libc, OpenSSL or Node load code or open a debugger.
  *
+ * Where the executable is bound at RUNTIME, as in the sandbox of an Op with `runtime: node`, it is plain Node: this code
+ * takes back the mark by which Node finds an application in its own file (its "fuse"), in this process's memory alone.
+ *
  * Freestanding: no libc, no writable data, position independent.
  */
 #include <elf.h>
@@ -16,6 +19,7 @@
 
 #define MAX_BLOBS 8
 #define MAX_ENV 4096
+#define RUNTIME "/run/runtime/node" /* src/exec/runtime.ts */
 #define HIDDEN_INTERP 0x6c796c73 /* what elf.ts wrote over PT_INTERP, so that the kernel leaves the loader to us */
 
 struct blob {
@@ -24,7 +28,7 @@ struct blob {
   uint64_t is_library; /* else it's the harden addon */
 };
 struct config {
-  uint64_t magic, entry, phdr, phnum, blobs;
+  uint64_t magic, entry, phdr, phnum, blobs, fuse;
   struct blob blob[MAX_BLOBS];
 };
 
@@ -39,7 +43,7 @@ static long syscall6(long n, long a, long b, long c, long d, long e, long f) {
   return r;
 }
 #define SYS3(n, a, b, c) syscall6(n, (long)(a), (long)(b), (long)(c), 0, 0, 0)
-enum { READ = 0, WRITE = 1, OPEN = 2, CLOSE = 3, POLL = 7, MMAP = 9, MPROTECT = 10, FCNTL = 72, EXIT_GROUP = 231, MEMFD = 319 };
+enum { READ = 0, WRITE = 1, OPEN = 2, CLOSE = 3, POLL = 7, MMAP = 9, MPROTECT = 10, FCNTL = 72, READLINK = 89, EXIT_GROUP = 231, MEMFD = 319 };
 enum { P_READ = 1, P_WRITE = 2, P_EXEC = 4, M_PRIVATE = 2, M_FIXED = 16, M_ANON = 32 };
 enum { MFD_CLOEXEC = 1, MFD_ALLOW_SEALING = 2, MFD_NOEXEC_SEAL = 8, ADD_SEALS = 1033, ALL_SEALS = 15 };
 enum { BUSY = 16, SEAL_TRIES = 100, SEAL_PAUSE_MS = 20 };
@@ -141,6 +145,25 @@ static uint64_t map_loader(const char *path, uint64_t *base) {
   return (uint64_t)start + eh->e_entry;
 }
 
+/* By the file itself, not by argv: on a host only root can put a file there. */
+static int is_runtime(void) {
+  char path[sizeof RUNTIME];
+  return SYS3(READLINK, "/proc/self/exe", path, sizeof path) == sizeof RUNTIME - 1 && begins(path, RUNTIME);
+}
+
+static void take_back_fuse(void) {
+  char *fuse = (char *)config.fuse;
+  uint64_t page = config.fuse & -PAGE;
+  if (SYS3(MPROTECT, page, PAGE, P_READ | P_WRITE) < 0) fail("mprotect failed");
+  *fuse = '0';
+  SYS3(MPROTECT, page, PAGE, P_READ);
+}
+
+/* An Op's own children talk to it through some of Node's variables (fork, cluster, test), so there only these go. */
+static int refused_in_runtime(const char *variable) {
+  return begins(variable, "LD_") || begins(variable, "NODE_OPTIONS=") || begins(variable, "GLIBC_TUNABLES=");
+}
+
 /* Variables by which a loader, libc, OpenSSL or Node takes code, a debugger or weaker checks from the environment. */
 static int refused(const char *variable) {
   return begins(variable, "LD_") || begins(variable, "NODE_") || begins(variable, "OPENSSL_") ||
@@ -158,6 +181,33 @@ static int refused(const char *variable) {
 static const char malloc_settings[] =
     "GLIBC_TUNABLES=glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=131072";
 
+static const char preload_name[] = "LD_PRELOAD=", preload_path[] = "/proc/self//fd/";
+
+/*
+ * After the loader: what was for it alone leaves the environment, else every program that this one starts would be told to
+ * preload descriptors that it doesn't have. It stands last. An Op's Node keeps none of the descriptors either; sallyport's
+ * own processes do (close-on-exec): freed, their low numbers would go to what a parent keeps, and clash with the numbers it
+ * gives to its children.
+ */
+__attribute__((used)) void after_loader_c(uint64_t *sp) {
+  uint64_t *env = sp + sp[0] + 2;
+  while (*env && !begins((const char *)*env, preload_name)) env++;
+  const char *at = (const char *)*env;
+  if (!at) return;
+  *env = 0;
+  if (!is_runtime()) return;
+  for (; *at; at++) {
+    if (!begins(at, preload_path)) continue;
+    unsigned long fd = 0;
+    for (at += sizeof preload_path - 1; *at >= '0' && *at <= '9'; at++) fd = fd * 10 + (unsigned long)(*at - '0');
+    SYS3(CLOSE, fd, 0, 0);
+    if (!*at) break;
+  }
+}
+
+/* Hidden: else its address would be looked up in a table that nobody relocates. */
+__attribute__((visibility("hidden"))) void after_loader(void);
+
 /*
  * `sp` is what the kernel left: argc, argv, 0, envp, 0, auxv. Builds the same again, with our environment, in `block`
  * (below `sp`), and says where to go on.
@@ -171,14 +221,16 @@ __attribute__((used)) uint64_t start_c(uint64_t *sp, uint64_t *block, uint64_t *
   /* LD_PRELOAD's odd spelling: the loader knows objects by path, so /proc/self/fd/N stays free for the addons. */
   /* All three are above `out`, which the stack grows down from. */
   char *preload = (char *)sp - 1024, *harden = (char *)sp - 512, *tunables = (char *)sp - 256;
-  char *to = put(preload, "LD_PRELOAD=");
+  int runtime = is_runtime();
+  char *to = put(preload, preload_name);
   for (uint64_t i = 0, first = 1; i < config.blobs && i < MAX_BLOBS; i++) {
     const volatile struct blob *blob = &config.blob[i];
+    if (runtime && !blob->is_library) continue;
     long fd = sealed_memfd((const char *)blob->name, (const char *)blob->address, blob->size);
     if (blob->is_library) {
       if (!first) to = put(to, ":");
       first = 0;
-      to = put_number(put(to, "/proc/self//fd/"), (unsigned long)fd);
+      to = put_number(put(to, preload_path), (unsigned long)fd);
     } else {
       put_number(put(harden, "SALLYPORT_HARDEN_FD="), (unsigned long)fd);
     }
@@ -190,11 +242,11 @@ __attribute__((used)) uint64_t start_c(uint64_t *sp, uint64_t *block, uint64_t *
   for (uint64_t i = 0; i < argc + 2; i++) out[i] = sp[i];
   uint64_t *next = out + argc + 2;
   for (uint64_t i = 0; i < envs; i++)
-    if (!refused((const char *)env[i])) *next++ = env[i];
+    if (!(runtime ? refused_in_runtime : refused)((const char *)env[i])) *next++ = env[i];
+  if (!runtime) *next++ = (uint64_t)harden;
   *next++ = (uint64_t)preload;
   put(tunables, malloc_settings);
   *next++ = (uint64_t)tunables;
-  *next++ = (uint64_t)harden;
   *next++ = 0;
 
   Elf64_Phdr *ph = (Elf64_Phdr *)config.phdr;
@@ -207,6 +259,7 @@ __attribute__((used)) uint64_t start_c(uint64_t *sp, uint64_t *block, uint64_t *
     }
   SYS3(MPROTECT, config.phdr & -PAGE, PAGE, P_READ);
   if (!loader) fail("this executable is damaged: it names no loader");
+  if (runtime) take_back_fuse();
 
   uint64_t base;
   *entry = map_loader(loader, &base);
@@ -215,7 +268,7 @@ __attribute__((used)) uint64_t start_c(uint64_t *sp, uint64_t *block, uint64_t *
     next[1] = auxv[1];
     switch (auxv[0]) {
       case AT_BASE: next[1] = base; break;
-      case AT_ENTRY: next[1] = config.entry; break;
+      case AT_ENTRY: next[1] = (uint64_t)after_loader; break;
       case AT_PHDR: next[1] = config.phdr; break;
       case AT_PHNUM: next[1] = config.phnum; break;
       case AT_SECURE:
@@ -247,4 +300,14 @@ __asm__(
     "  mov %rax, %rsp\n"
     "  xor %edx, %edx\n"
     "  xor %ebp, %ebp\n"
-    "  jmp *%rcx\n");
+    "  jmp *%rcx\n"
+    /* The loader's entry into the program: rdx is its function to register at exit, rsp the block. */
+    ".globl after_loader\n"
+    "after_loader:\n"
+    "  push %rdx\n"
+    "  lea 8(%rsp), %rdi\n"
+    "  sub $8, %rsp\n"
+    "  call after_loader_c\n"
+    "  add $8, %rsp\n"
+    "  pop %rdx\n"
+    "  jmp *config+8(%rip)\n");
