@@ -11,8 +11,15 @@ const ENCODED_FROM = 4;
 const LINE_FROM = 12;
 /** A longer value has its many textual forms looked for line by line only: they would cost megabytes each. */
 const TEXT_FORMS_TO = 4096;
+/** Parts of a JSON value or URL that count as secret by themselves; a value with more keeps to itself as a whole. */
+const FIELD_FROM = 6;
+const FIELDS = 64;
 
-/** The forms of one secret: plain, its lines, base64 in both alphabets and all three alignments, hex, URL, JSON. */
+/**
+ * The forms of one secret and of the values inside it (its lines, a JSON value's texts, a URL's user and password): plain,
+ * base64 in both alphabets and all three alignments, hex, URL, JSON, shell and XML escapes, UTF-16. Out of reach is whatever
+ * needs a computation to undo: encryption, compression, reversing, the value in pieces.
+ */
 export function patternsOf(name: string, value: Uint8Array): Pattern[] {
   const found = new Map<string, Pattern>();
   const add = (bytes: Buffer, loose: boolean): void => {
@@ -21,14 +28,22 @@ export function patternsOf(name: string, value: Uint8Array): Pattern[] {
   const whole = Buffer.from(value);
   for (const part of partsOf(whole)) {
     // Without the final newline, which is the output's as much as the secret's; encoded, it belongs to the secret.
-    if (part !== whole || !/[\r\n]$/.test(part.toString("latin1"))) add(part, false);
+    const ends = part === whole && /[\r\n]$/.test(part.toString("latin1"));
+    if (!ends) add(part, false);
     if (part.length < ENCODED_FROM) continue;
     for (const alphabet of ["base64", "base64url"] as const)
       for (const shift of [0, 1, 2]) for (const form of base64Forms(part, shift, alphabet)) add(form, true);
-    const hex = part.toString("hex");
-    add(Buffer.from(hex), true);
-    add(Buffer.from(hex.toUpperCase()), true);
-    if (part.length <= TEXT_FORMS_TO) for (const form of textForms(part)) add(Buffer.from(form), false);
+    for (const hex of [part.toString("hex"), part.toString("hex").toUpperCase()]) {
+      add(Buffer.from(hex), true);
+      if (part.length <= TEXT_FORMS_TO) for (const form of spelledHex(hex)) add(Buffer.from(form), false);
+    }
+    if (part.length > TEXT_FORMS_TO) continue;
+    for (const form of textForms(part)) add(Buffer.from(form), false);
+    if (ends) continue;
+    for (const form of escapedForms(part.toString("utf8"))) add(Buffer.from(form), false);
+    const wide = Buffer.from(part.toString("utf8"), "utf16le");
+    add(wide, false);
+    add(Buffer.from(wide).swap16(), false);
   }
   return [...found.values()];
 }
@@ -42,7 +57,49 @@ function partsOf(value: Buffer): Buffer[] {
   const lines = trimmed.split(/\r?\n/);
   if (lines.length > 1)
     for (const line of lines) if (line.length >= LINE_FROM) parts.push(Buffer.from(line, "latin1"));
+  parts.push(...fieldsOf(Buffer.from(trimmed, "latin1").toString("utf8")));
   return parts;
+}
+
+function fieldsOf(text: string): Buffer[] {
+  const found = new Set<string>();
+  const url = /^[a-z][a-z0-9+.-]*:\/\/([^\s/?#@]*)@/i.exec(text);
+  for (const raw of url?.[1]?.split(":") ?? []) found.add(raw).add(decoded(raw));
+  if (/^\s*[[{]/.test(text)) collect(parsed(text), found);
+  const long = [...found].filter((field) => field.length >= FIELD_FROM);
+  return long.length > FIELDS ? [] : long.map((field) => Buffer.from(field));
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function collect(value: unknown, into: Set<string>): void {
+  if (typeof value === "string") into.add(value);
+  else if (value !== null && typeof value === "object")
+    for (const item of Object.values(value)) collect(item, into);
+}
+
+/** As xxd, dumps and string literals write bytes. */
+function spelledHex(hex: string): string[] {
+  const bytes = hex.match(/../g) ?? [];
+  return [
+    bytes.join("-"),
+    bytes.map((b) => `\\x${b}`).join(""),
+    ...[", ", ",", " "].map((by) => bytes.map((b) => `0x${b}`).join(by)),
+  ];
 }
 
 /**
@@ -80,4 +137,18 @@ function textForms(value: Buffer): string[] {
   const json = JSON.stringify(value.toString("utf8")).slice(1, -1);
   forms.push(json, json.replaceAll("/", "\\/"));
   return forms;
+}
+
+/** In single quotes, in double quotes and bare for a POSIX shell; as XML and HTML text. */
+function escapedForms(text: string): string[] {
+  const xml = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  return [
+    text.replaceAll("'", "'\\''"),
+    text.replaceAll("'", `'"'"'`),
+    text.replace(/[\\"$`]/g, "\\$&"),
+    text.replace(/[^A-Za-z0-9_@%+=:,./-]/g, "\\$&"),
+    xml,
+    xml.replaceAll('"', "&quot;"),
+    ...["&#39;", "&#x27;", "&apos;"].map((quote) => xml.replaceAll('"', "&quot;").replaceAll("'", quote)),
+  ];
 }

@@ -35,10 +35,22 @@ t.test("every form of a value is taken out, at every chunk size", async (t) => {
     "uri lower": encodeURIComponent(TOKEN).replace(/%../g, (s) => s.toLowerCase()),
     form: new URLSearchParams({ k: TOKEN }).toString(),
     json: JSON.stringify({ k: TOKEN }),
+    "hex with dashes": value.toString("hex").replace(/..(?=.)/g, "$&-"),
+    "hex as a string literal": value.toString("hex").replace(/../g, "\\x$&"),
+    "hex as an array": value
+      .toString("hex")
+      .replace(/..(?=.)/g, "0x$&, ")
+      .replace(/..$/, "0x$&"),
+    "UTF-16, little endian": Buffer.from(TOKEN, "utf16le").toString("latin1"),
+    "UTF-16, big endian": Buffer.from(TOKEN, "utf16le").swap16().toString("latin1"),
+    "shell, bare": TOKEN.replace(/[^A-Za-z0-9_@%+=:,./-]/g, "\\$&"),
+    xml: TOKEN.replaceAll("&", "&amp;"),
   };
   for (const [name, form] of Object.entries(forms)) {
     for (const cut of [0, 1, 2, 3, 7, 16]) {
-      const out = redact([secret("KEY", TOKEN)], `before <${form}> after`, cut);
+      const raw = name.startsWith("UTF-16");
+      const text = `before <${form}> after`;
+      const out = redact([secret("KEY", TOKEN)], raw ? Buffer.from(text, "latin1") : text, cut);
       t.match(out, /^before <.*\[secret KEY\].*> after$/s, `${name}, chunks of ${cut}`);
       // At most a few characters may stay: those that depend on neighbours too.
       t.ok(out.length < 60, `${name}, chunks of ${cut}: nothing more of it stays: ${JSON.stringify(out)}`);
@@ -59,6 +71,34 @@ t.test("overlaps, repeats and prefixes", async (t) => {
   );
   t.equal(redact([secret("A", "s3cret\n")], Buffer.from("s3cret\n").toString("base64")), "[secret A]==");
   t.equal(redact([secret("A", "")], "text"), "text", "an empty value hides nothing");
+});
+
+t.test("quotes as a shell and XML write them", async (t) => {
+  const value = `it's "a" <b> $x`;
+  const forms = [
+    `'${value.replaceAll("'", "'\\''")}'`,
+    `'${value.replaceAll("'", `'"'"'`)}'`,
+    `"${value.replace(/[\\"$`]/g, "\\$&")}"`,
+    "it&#39;s &quot;a&quot; &lt;b&gt; $x",
+    "it&apos;s &quot;a&quot; &lt;b&gt; $x",
+    `it's "a" &lt;b&gt; $x`,
+  ];
+  for (const form of forms) t.match(redact([secret("KEY", value)], form, 3), /^.?\[secret KEY\].?$/, form);
+});
+
+t.test("the values inside a JSON value and a URL are secrets too", async (t) => {
+  const json = JSON.stringify(
+    { user: "admin", auth: { password: "s3cr3t-pw", n: 1 }, keys: ["first-key"] },
+    null,
+    2,
+  );
+  t.equal(redact([secret("J", json)], "pw=s3cr3t-pw first-key admin", 2), "pw=[secret J] [secret J] admin");
+  const url = "postgres://deployer:p%40ssw0rd@db.internal/app";
+  t.equal(
+    redact([secret("U", url)], "p@ssw0rd p%40ssw0rd db.internal", 5),
+    "[secret U] [secret U] db.internal",
+  );
+  t.equal(redact([secret("J", "{not json: abcdefgh}")], "abcdefgh"), "abcdefgh");
 });
 
 t.test("a line of a key file alone is a secret", async (t) => {
