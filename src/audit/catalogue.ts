@@ -78,11 +78,24 @@ export const CATALOGUE = {
   "wire.violation": row("input_validation_fail", 5, "a peer sent what it may not send; it was disconnected", {
     role: S,
   }),
-  "sandbox.selftest": row("sys_monitor_enabled", 3, "the runner tried to break out of its own sandbox", {
-    checks: N,
-    failed: S,
-    cgroup: S,
-  }),
+  "sandbox.selftest": row(
+    "sys_monitor_enabled",
+    3,
+    "the runner tried to break out of its own sandbox, and what it read of the host",
+    {
+      checks: N,
+      failed: S,
+      cgroup: S,
+      degraded: S,
+      kernel: S,
+      vulnerable: S,
+      smt: S,
+      lockdown: S,
+      yama: S,
+      landlock: S,
+      auditd: S,
+    },
+  ),
 
   // Log
   "log.heartbeat": row(null, 1, "every five minutes, so that a gap shows", { uptimeMs: N }),

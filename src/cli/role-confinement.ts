@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { asset } from "../host/asset.ts";
 import { encodeConfinement, type PathRight, programPaths } from "../host/confine.ts";
 import type { Dirs } from "../host/dirs.ts";
+import { FACT_PATHS } from "../host/facts.ts";
 import { selfExec } from "../host/self.ts";
 
 /** What each role is started with and what it may reach: DESIGN's table (section 2) as data. */
@@ -47,7 +48,7 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
   }),
   runner: ({ limits }) => ({
     args: ["--limits", limits],
-    paths: [],
+    paths: FACT_PATHS.map(ro),
     connect: false,
     launcher: "runner",
   }),

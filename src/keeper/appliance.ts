@@ -20,6 +20,7 @@ import { hostActor } from "./callers.ts";
 import { LogLines } from "./log-lines.ts";
 import { openSession } from "./open-session.ts";
 import { Peers } from "./peers.ts";
+import { SelfTests } from "./self-tests.ts";
 import type { Session } from "./session.ts";
 import { Spool } from "./spool.ts";
 import { joinSpool } from "./spool-join.ts";
@@ -37,6 +38,7 @@ type Outputs = Record<string, SinkStatus>;
 /** Sealed or open, and the way between: the root key exists only inside `unlock`, and sealing is the end of the process. */
 export class Appliance {
   readonly peers: Peers;
+  readonly selfTests: SelfTests;
   readonly dirs: Dirs;
   readonly #log: Logger;
   readonly #kdf = new Kdf();
@@ -75,6 +77,7 @@ export class Appliance {
       failed: (role, error) => this.#log.error({ err: error, role }, "a message could not be dealt with"),
       landlock: o.landlock,
     });
+    this.selfTests = new SelfTests(this.peers);
   }
 
   get state(): SealState {

@@ -19,7 +19,9 @@ export class Peers {
   readonly #joined = new Map<PeerRole, () => void>();
   readonly #left = new Map<PeerRole, () => void>();
   readonly #landlock = new Map<Role, string>();
+  readonly #pids = new Map<Role, number>();
   #selfTest: MessageOf<"runner.ready"> | undefined;
+  #nextSelfTest = Promise.withResolvers<MessageOf<"runner.ready"> | undefined>();
   readonly #state: () => SealState;
   readonly #violated: (role: Role, what: string) => void;
 
@@ -41,6 +43,7 @@ export class Peers {
   attach(role: PeerRole, stream: Duplex): void {
     this.#connections.get(role)?.close();
     this.#landlock.delete(role);
+    this.#pids.delete(role);
     this.#owed.delete(role);
     const connection: Connection = new Connection({
       stream,
@@ -50,9 +53,10 @@ export class Peers {
       state: () => (this.#owes(role) > 0 ? "open" : this.#state()),
       onMessage: (message, parts) => {
         if (ANSWERS.has(message.type)) this.#owed.set(role, Math.max(0, this.#owes(role) - 1));
-        if (message.type === "runner.ready") this.#selfTest = message;
+        if (message.type === "runner.ready") this.#tested(message);
         if (message.type === "role.hello") {
           this.#landlock.set(role, message.landlock);
+          this.#pids.set(role, message.pid);
           this.#joined.get(role)?.();
         } else this.#handlers.get(role)?.(message, parts);
       },
@@ -62,14 +66,26 @@ export class Peers {
         if (this.#connections.get(role) !== connection) return;
         this.#connections.delete(role);
         this.#landlock.delete(role);
-        if (role === "runner") this.#selfTest = undefined;
+        this.#pids.delete(role);
+        if (role === "runner") this.#tested(undefined);
         this.#left.get(role)?.();
       },
     });
     this.#connections.set(role, connection);
   }
 
-  /** What the runner that is connected now reported at its start, which may have been while sealed. */
+  #tested(result: MessageOf<"runner.ready"> | undefined): void {
+    this.#selfTest = result;
+    this.#nextSelfTest.resolve(result);
+    this.#nextSelfTest = Promise.withResolvers();
+  }
+
+  /** The next result of the runner's self-test; undefined when the runner goes before it says one. */
+  nextSelfTest(): Promise<MessageOf<"runner.ready"> | undefined> {
+    return this.#nextSelfTest.promise;
+  }
+
+  /** What the runner that is connected now reported last, which may have been while sealed. */
   get selfTest(): MessageOf<"runner.ready"> | undefined {
     return this.#selfTest;
   }
@@ -77,6 +93,11 @@ export class Peers {
   /** What a role said of its Landlock: `abi=N`, `refused=ERRNO`, `absent`; null until its hello. */
   landlock(role: Exclude<Role, "ctl">): string | null {
     return this.#landlock.get(role) ?? null;
+  }
+
+  /** As the role says in its hello; null until then. */
+  pid(role: PeerRole): number | null {
+    return this.#pids.get(role) ?? null;
   }
 
   has(role: PeerRole): boolean {

@@ -1,6 +1,7 @@
 import type { Args } from "../core/args.ts";
 import { canonicalJson } from "../core/canonical.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
+import { exposedTo } from "../core/host-facts.ts";
 import type { RunState } from "../core/run.ts";
 import { createRun, moveRun, type RunRow } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
@@ -243,12 +244,28 @@ export function logDeniedCall(tx: Tx, live: Live, call: string): void {
   });
 }
 
-export function logSelfTest(tx: Tx, { ok, checks, cgroup }: MessageOf<"runner.ready">): void {
-  const failed = checks.filter((check) => !check.ok).map((check) => check.name);
+export function logSelfTest(tx: Tx, ready: MessageOf<"runner.ready">): void {
+  const { ok, checks, cgroup, degraded, facts } = ready;
+  const failed = checks.filter((check) => !check.ok);
+  const [first] = failed;
   tx.log({
     type: "sandbox.selftest",
     outcome: ok ? "success" : "failure",
     actor: { kind: "system" },
-    data: { checks: checks.length, failed: failed.join(","), cgroup },
+    // With which setting to change.
+    ...(first === undefined ? {} : { reason: `${first.name}: ${first.detail}` }),
+    data: {
+      checks: checks.length,
+      failed: failed.map(({ name }) => name).join(","),
+      cgroup,
+      degraded: degraded.join("; "),
+      kernel: facts.kernel,
+      vulnerable: exposedTo(facts).join(","),
+      smt: facts.smt,
+      lockdown: facts.lockdown,
+      yama: facts.yama,
+      landlock: facts.landlock,
+      auditd: facts.auditd,
+    },
   });
 }

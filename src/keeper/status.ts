@@ -6,6 +6,7 @@ import { readSlots } from "../keys/keyring.ts";
 import { DAMAGED_ADVICE } from "../store/failures.ts";
 import type { Store } from "../store/store.ts";
 import type { Appliance } from "./appliance.ts";
+import { type Check, confinements, roleChecks, sandboxChecks } from "./doctor-checks.ts";
 import { storedStatus } from "./session.ts";
 import { STATE_FILES } from "./state-dir.ts";
 
@@ -31,6 +32,8 @@ export async function applianceStatus(appliance: Appliance): Promise<unknown> {
       runner: appliance.peers.landlock("runner"),
       notary: appliance.peers.landlock("notary"),
     },
+    /** As the kernel tells of each process. */
+    confinement: confinements(appliance.peers),
     /** In `serve` the roles share one account, so the kernel can't tell them apart by uid (DESIGN section 2). */
     rolesToldApartByUid: false,
     lockedByPerson: existsSync(join(appliance.dirs.state, "locked")),
@@ -66,8 +69,6 @@ export function slackStatus(appliance: Appliance): unknown {
     reason: state.error,
   };
 }
-
-type Check = { name: string; ok: boolean; detail: string };
 
 /** It reads the whole file, on a connection and a thread of its own; a large one is not read to its end. */
 const DATABASE_MS = 10_000;
@@ -138,12 +139,7 @@ export async function doctor(appliance: Appliance): Promise<{ ok: boolean; check
         : `${landlock}: only its system calls are confined, not its files; use a kernel of 5.13 or newer with landlock in /sys/kernel/security/lsm, and a container that allows it`,
     );
   }
-  const test = appliance.peers.selfTest;
-  if (test === undefined) add("sandbox", false, "the runner's self-test has not ended yet");
-  else {
-    for (const check of test.checks) add(`sandbox: ${check.name}`, check.ok, check.detail);
-    // No failure: Ops run. But whoever relies on the fence is told which part of it this host does not give.
-    for (const detail of test.degraded) add("sandbox: degraded", true, detail);
-  }
+  checks.push(...roleChecks(appliance.peers));
+  checks.push(...sandboxChecks(await appliance.selfTests.again(), appliance.peers.has("runner")));
   return { ok: checks.every((check) => check.ok), checks };
 }

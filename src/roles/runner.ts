@@ -1,10 +1,12 @@
 import type { Socket } from "node:net";
 import { SallyportError } from "../core/errors.ts";
+import type { HostFacts } from "../core/host-facts.ts";
 import { makeGrant } from "../exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../exec/launch.ts";
 import { launchFailed, type RunResult } from "../exec/result.ts";
 import type { RunHandlers } from "../exec/run.ts";
 import { type SelfTest, selfTest } from "../exec/selftest.ts";
+import { readHostFacts } from "../host/facts.ts";
 import { harden } from "../host/harden.ts";
 import { confineRole, inheritedFd, keeperSocket, roleOptions } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
@@ -29,7 +31,7 @@ export async function main(argv: string[]): Promise<number> {
   if (keeper === null || launcherFd === null)
     throw new SallyportError("usage", "The runner is started by sallyport itself, through the launcher.");
   const landlock = confineRole();
-  return new Runner(openLauncher(launcherFd), keeper, limits === "required").serve(landlock);
+  return new Runner(openLauncher(launcherFd), keeper, limits === "required", landlock).serve();
 }
 
 class Runner {
@@ -40,8 +42,11 @@ class Runner {
   #refusal: string | null = "The self-test has not finished yet.";
 
   readonly #limitsRequired: boolean;
+  readonly #landlock: string;
+  #testing = false;
 
-  constructor(launcher: Launcher, stream: Socket, limitsRequired: boolean) {
+  constructor(launcher: Launcher, stream: Socket, limitsRequired: boolean, landlock: string) {
+    this.#landlock = landlock;
     this.#launcher = launcher;
     this.#limitsRequired = limitsRequired;
     this.#keeper = connectToKeeper({
@@ -52,14 +57,13 @@ class Runner {
     });
   }
 
-  async serve(landlock: string): Promise<number> {
+  async serve(): Promise<number> {
     void this.#launcher.ended.then((why) => {
       process.stderr.write(`runner: the launcher has ended: ${why}\n`);
       this.#over.resolve(1);
     });
-    this.#keeper.send({ type: "role.hello", version: VERSION, pid: process.pid, landlock });
-    const test = await Promise.race([selfTest(this.#launcher), this.#over.promise]);
-    if (typeof test !== "number") this.#ready(test);
+    this.#keeper.send({ type: "role.hello", version: VERSION, pid: process.pid, landlock: this.#landlock });
+    void this.#test();
     const status = await this.#over.promise;
     // Every run dies when our end of the launcher's socket closes, with this process. Closed before, the launcher would
     // kill us as well, and our status would be lost.
@@ -67,16 +71,29 @@ class Runner {
     return status;
   }
 
-  #ready({ checks: tested, cgroup, degraded }: SelfTest): void {
+  /** One at a time: who asks during a test gets its answer. */
+  async #test(): Promise<void> {
+    if (this.#testing) return;
+    this.#testing = true;
+    try {
+      const test = await Promise.race([selfTest(this.#launcher), this.#over.promise]);
+      if (typeof test !== "number") this.#ready(test, readHostFacts(this.#landlock));
+    } finally {
+      this.#testing = false;
+    }
+  }
+
+  #ready({ checks: tested, cgroup, degraded }: SelfTest, facts: HostFacts): void {
     const checks = tested.map((c) => ({ ...c }));
     if (this.#limitsRequired) checks.push(limitsCheck(cgroup));
     const ok = checks.every((c) => c.ok);
     this.#refusal = ok ? null : refusalOf(checks);
-    this.#keeper.send({ type: "runner.ready", ok, checks, cgroup, degraded: [...degraded] });
+    this.#keeper.send({ type: "runner.ready", ok, checks, cgroup, degraded: [...degraded], facts });
   }
 
   #receive(message: Message, parts: Buffer[]): void {
     if (message.type === "run.order") this.#order(message, parts);
+    else if (message.type === "runner.test") void this.#test();
     else if (message.type === "run.cancel") this.#runs.get(message.run)?.cancel(message.reason === "lock");
   }
 

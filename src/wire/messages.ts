@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Document } from "./document.ts";
+import { HostFacts } from "./host-facts.ts";
 
 /** Schemas of every message between roles. Sizes in bytes, times in milliseconds since the epoch unless said otherwise. */
 const id = z.string().min(1).max(128);
@@ -137,6 +138,9 @@ export const SelfTestCheck = z.strictObject({
   detail: z.string().max(500),
 });
 
+/** Keeper -> runner: test the sandbox again; runs go on meanwhile. The answer is a runner.ready, also of a test under way. */
+const runnerTest = z.strictObject({ type: z.literal("runner.test") });
+
 const runnerReady = z.strictObject({
   type: z.literal("runner.ready"),
   ok: z.boolean(),
@@ -144,6 +148,7 @@ const runnerReady = z.strictObject({
   cgroup: z.enum(["v2", "v1", "none"]),
   /** What the host does not give Ops' sandboxes; for people. */
   degraded: z.array(z.string().max(300)).max(10),
+  facts: HostFacts,
 });
 
 export const Limits = z.strictObject({
@@ -280,6 +285,7 @@ export const Message = z.discriminatedUnion("type", [
   slackPost,
   slackUpdate,
   slackPosted,
+  runnerTest,
   runnerReady,
   runOrder,
   runCancel,

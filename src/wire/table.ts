@@ -41,6 +41,7 @@ export const TABLE: Readonly<Record<MessageType, Rule>> = {
   "slack.update": { from: "keeper", to: "gateway", states: OPEN, parts: [0, 8], partBytes: 64 * KIB },
   "slack.posted": none("gateway", "keeper", OPEN),
 
+  "runner.test": none("keeper", "runner", BOTH),
   "runner.ready": none("runner", "keeper", BOTH),
   "run.order": { from: "keeper", to: "runner", states: OPEN, parts: [1, 33], partBytes: 16 * MIB },
   "run.cancel": none("keeper", "runner", OPEN),

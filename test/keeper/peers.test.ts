@@ -8,6 +8,7 @@ import { harden } from "../../src/host/harden.ts";
 import { encodeFrame } from "../../src/wire/frame.ts";
 import { program, until } from "../e2e/appliance.ts";
 import { Box, FILE_TIMEOUT } from "../faults/support.ts";
+import { GOOD_HOST } from "./host-facts.ts";
 
 t.setTimeout(FILE_TIMEOUT);
 
@@ -63,20 +64,26 @@ class Rig extends Box {
   }
 
   /** A connection that the keeper takes for this role's. */
-  async peer(
-    role: "gateway" | "runner",
-  ): Promise<{ send: (what: object | Buffer) => void; ended: Promise<void> }> {
+  async peer(role: "gateway" | "runner"): Promise<{
+    send: (what: object | Buffer) => void;
+    /** What the keeper sent so far. */
+    heard: () => string;
+    ended: Promise<void>;
+  }> {
     const [ours, theirs] = harden().socketpair();
     this.#give(role, theirs);
     const socket = new Socket({ fd: ours, readable: true, writable: true });
     socket.on("error", () => undefined);
-    socket.resume();
+    let heard = "";
+    socket.on("data", (chunk: Buffer) => {
+      heard += chunk.toString("latin1");
+    });
     const ended = new Promise<void>((resolve) => socket.once("close", () => resolve()));
     await until(async () => (await this.status()).roles[role], 15_000);
     const send = (what: object | Buffer) => {
       for (const bytes of Buffer.isBuffer(what) ? [what] : encodeFrame(what)) socket.write(bytes);
     };
-    return { send, ended };
+    return { send, heard: () => heard, ended };
   }
 
   override async stop(): Promise<void> {
@@ -90,6 +97,7 @@ class Rig extends Box {
   }
 }
 
+type Report = { ok: boolean; checks: { name: string; ok: boolean; warn?: true; detail: string }[] };
 const HELLO = { type: "role.hello", version: "0", pid: 1, landlock: "abi=7" };
 const FINISHED = {
   type: "run.finished",
@@ -198,17 +206,50 @@ t.test("what a host does not give Ops' sandboxes is told of", async (t) => {
   const peer = await rig.peer("runner");
   peer.send(HELLO);
   const checks = [{ name: "mount", ok: true, detail: "" }];
-  peer.send({ type: "runner.ready", ok: true, checks, cgroup: "v2", degraded: ["Ops run without /proc"] });
+  const ready = { type: "runner.ready", ok: true, cgroup: "v2", degraded: ["Ops run without /proc"] };
+  peer.send({ ...ready, checks, facts: GOOD_HOST });
   const sandbox = async () => (await rig.json<{ sandbox: string }>("status")).sandbox;
   await until(async () => (await sandbox()) !== "not tested yet", 15_000);
   t.equal(await sandbox(), "tested, limits by cgroup v2; degraded: Ops run without /proc");
-  const report = await rig.json<{ checks: { name: string; ok: boolean; detail: string }[] }>("doctor");
+  const asked = rig.json<Report>("doctor");
+  await until(async () => peer.heard().includes("runner.test"), 15_000);
+  // It has changed since: what is told is what holds now.
+  peer.send({
+    ...ready,
+    checks: [{ ...checks[0], ok: false, detail: "it got out" }],
+    ok: false,
+    facts: { ...GOOD_HOST, smt: null },
+  });
+  const report = await asked;
   t.match(
     report.checks.filter(({ name }) => name.startsWith("sandbox")),
     [
-      { name: "sandbox: mount", ok: true },
-      { name: "sandbox: degraded", ok: true, detail: "Ops run without /proc" },
+      { name: "sandbox: mount", ok: false, detail: "it got out" },
+      { name: "sandbox: degraded", ok: true, warn: true, detail: "Ops run without /proc" },
     ],
+  );
+  t.match(
+    report.checks.find(({ name }) => name === "host: SMT"),
+    { ok: true, warn: true },
+  );
+  t.match(
+    report.checks.find(({ name }) => name === "host: kernel"),
+    { ok: true, warn: undefined },
+  );
+  await until(async () => /failed: mount/.test(await sandbox()), 15_000);
+  await until(async () => (await rig.entries({ type: "sandbox.selftest" })).length === 2, 15_000);
+});
+
+t.test("a runner that goes while it tests: doctor says so at once", async (t) => {
+  const peer = await rig.peer("runner");
+  peer.send(HELLO);
+  const asked = rig.json<Report>("doctor");
+  await until(async () => peer.heard().includes("runner.test"), 15_000);
+  // What a runner may not say ends its connection.
+  peer.send(ACKED);
+  t.match(
+    (await asked).checks.filter(({ name }) => name.startsWith("sandbox")),
+    [{ name: "sandbox", ok: false, detail: /no runner is connected/ }],
   );
 });
 

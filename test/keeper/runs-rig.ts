@@ -14,6 +14,7 @@ import type { Message, MessageOf } from "../../src/wire/messages.ts";
 import { DEFAULTS, SCHEMA } from "../core/authorizer-rig.ts";
 import { until } from "../e2e/appliance.ts";
 import { HEARTBEAT, type Scratch, scratch } from "../store/scratch.ts";
+import { GOOD_HOST } from "./host-facts.ts";
 
 const UID = 1234;
 const PATIENCE_MS = 20_000;
@@ -94,7 +95,10 @@ export class Rig {
   join(ok = true): void {
     this.connected = true;
     const checks = [{ name: "mounts", ok, detail: ok ? "" : "it got out" }];
-    this.runs.receive({ type: "runner.ready", ok, checks, cgroup: "none", degraded: [] }, []);
+    this.runs.receive(
+      { type: "runner.ready", ok, checks, cgroup: "none", degraded: [], facts: GOOD_HOST },
+      [],
+    );
   }
 
   leave(): Promise<void> {

@@ -16,6 +16,7 @@ const MAY: Record<string, string> = {
   "slack.post": "keeper>gateway open 8 65536",
   "slack.update": "keeper>gateway open 8 65536",
   "slack.posted": "gateway>keeper open 0 0",
+  "runner.test": "keeper>runner both 0 0",
   "runner.ready": "runner>keeper both 0 0",
   "run.order": "keeper>runner open 33 16777216",
   "run.cancel": "keeper>runner open 0 0",

@@ -77,11 +77,12 @@ export function addAppliance(program: Program, admin: Admin): void {
   common(program.command("doctor"))
     .description("check the host and the appliance; each check is fine or says what to do")
     .action(async (_: object, command: Program) => {
-      type Report = { ok: boolean; checks: { name: string; ok: boolean; detail: string }[] };
+      type Report = { ok: boolean; checks: { name: string; ok: boolean; warn?: true; detail: string }[] };
       await admin.show<"doctor", Report>(command, "doctor", {}, (report) => {
         if (!report.ok) admin.exit(1);
         return report.checks.map(
-          ({ ok, name, detail }) => `${ok ? "fine " : "WRONG"}  ${name}${detail === "" ? "" : `: ${detail}`}`,
+          ({ ok, warn, name, detail }) =>
+            `${ok ? (warn === true ? "warn " : "fine ") : "WRONG"}  ${name}${detail === "" ? "" : `: ${detail}`}`,
         );
       });
     });
