@@ -1,16 +1,22 @@
 /* seccomp-compile: an OCI / Docker seccomp profile (JSON) on stdin, its BPF program on stdout. --names: the call names as JSON.
+   --ceiling CEILING PROFILE: a bundle's profile, compiled behind the ceiling; what it asks for in vain is named on stderr.
    libseccomp does the compiling; this reads the profile, and is strict where a wrong guess would widen the filter. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ceiling.h"
 #include "json.h"
 
-static _Noreturn void refuse(const char *what, const char *detail) {
+/* The ceiling of a bundle's profile; NULL: a profile of our own. */
+static const struct ceiling *bound;
+
+_Noreturn void refuse(const char *what, const char *detail) {
     fprintf(stderr, "seccomp-compile: %s%s%s\n", what, detail ? ": " : "", detail ? detail : "");
     exit(1);
 }
@@ -40,9 +46,14 @@ static uint32_t action_of(const struct json *object, const char *key, const char
         {"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_PROCESS},
         {"SCMP_ACT_TRAP", SCMP_ACT_TRAP},
     };
-    if (strcmp(name->text, "SCMP_ACT_ERRNO") == 0) return SCMP_ACT_ERRNO(error);
+    /* What a bundle's profile refuses as any container's does is an event here. */
+    if (strcmp(name->text, "SCMP_ACT_ERRNO") == 0) return bound && error == EPERM ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(error);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcmp(name->text, table[i].name) == 0) return table[i].action;
+        if (strcmp(name->text, table[i].name) == 0) {
+            if (bound && (table[i].action == SCMP_ACT_LOG || table[i].action == SCMP_ACT_TRAP))
+                refuse("its refusals would go unseen (use SCMP_ACT_ERRNO)", name->text);
+            return table[i].action;
+        }
     refuse("unknown action", name->text);
 }
 
@@ -121,6 +132,7 @@ static void add_rule(scmp_filter_ctx ctx, const struct json *rule, uint32_t fall
             if (fallback == SCMP_ACT_ALLOW || fallback == SCMP_ACT_LOG) refuse("unknown call in a profile that allows the rest", n->text);
             continue;
         }
+        if (bound && action == SCMP_ACT_ALLOW) ceiling_check(bound, call, n->text, args, count, repeated);
         /* As runc does: two tests on one argument are alternatives, each a rule of its own. */
         if (repeated)
             for (unsigned i = 0; i < count; i++) add(ctx, action, call, n->text, 1, &args[i]);
@@ -140,20 +152,32 @@ static void print_names(void) {
     puts("}");
 }
 
-int main(int argc, char **argv) {
-    /* Not what this kernel knows (the build may be elsewhere), but what the format needs: notification is level 5. */
-    if (seccomp_api_set(5)) refuse("libseccomp is too old", NULL);
-    if (argc == 2 && strcmp(argv[1], "--names") == 0) {
-        print_names();
-        return 0;
-    }
-    static char text[JSON_MAX_BYTES + 1];
-    size_t size = fread(text, 1, sizeof text, stdin);
-    if (size == 0 || size == sizeof text || memchr(text, 0, size)) refuse("the profile is empty, larger than 256 KiB, or holds a NUL", NULL);
+static const struct json *read_profile(int fd, const char *what) {
+    /* Kept: the tree points into it. */
+    char *text = malloc(JSON_MAX_BYTES + 1);
+    if (!text) refuse("memory", what);
+    size_t size = 0;
+    ssize_t n;
+    while (size <= JSON_MAX_BYTES && (n = read(fd, text + size, JSON_MAX_BYTES + 1 - size)) > 0) size += (size_t)n;
+    if (size == 0 || size > JSON_MAX_BYTES || memchr(text, 0, size)) refuse("the profile is empty, larger than 256 KiB, or holds a NUL", NULL);
+    text[size] = 0;
     const char *why;
     const struct json *profile = json_parse(text, &why);
     if (!profile) refuse("not a profile", why);
+    return profile;
+}
+
+static const struct json *open_profile(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) refuse(path, strerror(errno));
+    const struct json *profile = read_profile(fd, path);
+    close(fd);
+    return profile;
+}
+
+static scmp_filter_ctx build(const struct json *profile) {
     uint32_t fallback = action_of(profile, "defaultAction", "defaultErrnoRet");
+    if (bound && fallback == SCMP_ACT_ALLOW) refuse("its defaultAction must refuse", "SCMP_ACT_ALLOW");
     scmp_filter_ctx ctx = seccomp_init(fallback);
     if (!ctx) refuse("seccomp_init", NULL);
     /* Native calls only: archMap's foreign architectures are killed, and so is x32, which shares ours. */
@@ -164,7 +188,44 @@ int main(int argc, char **argv) {
         if (r->type != JSON_OBJECT) refuse("wrong type", "syscalls");
         add_rule(ctx, r, fallback);
     }
-    int rc = seccomp_export_bpf(ctx, STDOUT_FILENO);
+    return ctx;
+}
+
+static void read_ceiling(struct ceiling *c, const struct json *profile) {
+    const struct json *rules = member(profile, "syscalls", JSON_ARRAY);
+    for (const struct json *r = rules ? rules->first : NULL; r; r = r->next) {
+        struct scmp_arg_cmp args[6];
+        bool repeated;
+        unsigned count = read_args(r, args, &repeated);
+        const struct json *names = member(r, "names", JSON_ARRAY), *narrow = member(r, "narrow", JSON_BOOL);
+        uint32_t action = action_of(r, "action", "errnoRet");
+        for (const struct json *n = names ? names->first : NULL; n; n = n->next)
+            ceiling_add(c, seccomp_syscall_resolve_name(n->text), action, args, count, narrow && narrow->number);
+    }
+}
+
+static void compile_bundle(const char *ceiling_path, const char *path) {
+    static struct ceiling ceiling;
+    const struct json *profile = open_profile(ceiling_path);
+    scmp_filter_ctx outer = build(profile);
+    read_ceiling(&ceiling, profile);
+    bound = &ceiling;
+    profile = open_profile(path);
+    ceiling_write(outer, build(profile), STDOUT_FILENO);
+}
+
+int main(int argc, char **argv) {
+    /* Not what this kernel knows (the build may be elsewhere), but what the format needs: notification is level 5. */
+    if (seccomp_api_set(5)) refuse("libseccomp is too old", NULL);
+    if (argc == 2 && strcmp(argv[1], "--names") == 0) {
+        print_names();
+        return 0;
+    }
+    if (argc == 4 && strcmp(argv[1], "--ceiling") == 0) {
+        compile_bundle(argv[2], argv[3]);
+        return 0;
+    }
+    int rc = seccomp_export_bpf(build(read_profile(STDIN_FILENO, "profile")), STDOUT_FILENO);
     if (rc) refuse("export", strerror(-rc));
     return 0;
 }
