@@ -207,6 +207,10 @@ void cgroup_kill(const struct cgroup *group) {
     if (group->mode == CGROUP_V2 && !cgroup_write_number(unified, group->name, "cgroup.kill", 1)) errno = 0;
 }
 
+bool cgroup_lost_one(const struct cgroup *group) {
+    return group->mode == CGROUP_V1 && cgroup_number(memory_v1, group->name, "memory.oom_control", "oom_kill ") > 0;
+}
+
 void cgroup_usage(const struct cgroup *group, struct cgroup_usage *usage) {
     *usage = (struct cgroup_usage){0};
     if (group->mode == CGROUP_V2) {

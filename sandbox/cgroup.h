@@ -35,6 +35,8 @@ void cgroup_lists_close(int lists[CGROUP_HIERARCHIES]);
 bool cgroup_enter(const int lists[CGROUP_HIERARCHIES]);
 /* Kills what is in it (v2; on v1 the pid namespace does it). */
 void cgroup_kill(const struct cgroup *group);
+/* v1: the kernel has killed a process of it for memory. v2 itself ends the whole group then, v1 only the one. */
+bool cgroup_lost_one(const struct cgroup *group);
 void cgroup_usage(const struct cgroup *group, struct cgroup_usage *usage);
 /* False while the kernel still holds it: try again later, or forget it. */
 bool cgroup_remove(struct cgroup *group);

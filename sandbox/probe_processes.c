@@ -169,6 +169,14 @@ static void p_memory(char *mib)
 	outcome(0);
 }
 
+/* The same, and keeps them. */
+static void p_hold(char *mib)
+{
+	p_memory(mib);
+	fflush(stdout);
+	idle();
+}
+
 /* A bomb proper: every process forks for ever. Only for runs that something bounds. */
 static void p_bomb(char *marker)
 {
@@ -198,6 +206,7 @@ const struct probe probe_processes[] = {
 	{"stopped", p_stopped, 0},
 	{"forks", p_forks, 60},
 	{"memory", p_memory, 60},
+	{"hold", p_hold, 60},
 	{"bomb", p_bomb, 60},
 	{NULL, NULL, 0},
 };

@@ -94,7 +94,7 @@ static void on_started(struct loop *loop, struct run *run, uint32_t flags, int l
     run->notify = listener;
     run->started_us = now_us();
     run->deadline_ms = run->wall_ms ? now_ms() + (int64_t)run->wall_ms : 0;
-    run->watch.next_ms = run->cgroup.mode == CGROUP_NONE ? now_ms() + WATCH_MS : 0;
+    run->watch.next_ms = run->cgroup.mode == CGROUP_V2 ? 0 : now_ms() + WATCH_MS;
     char path[48];
     snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)run->pid);
     /* As long as we hold it, the end of the run's init needs not wait for its file systems' (an RCU grace period). Only
@@ -225,10 +225,10 @@ static int64_t sooner(int64_t a, int64_t b) {
     return b >= 0 && (a < 0 || b < a) ? b : a;
 }
 
-/* Where no cgroup bounds it. Returns ms to the next look. */
+/* Where no cgroup bounds it, or does not end it as a whole. Returns ms to the next look. */
 static int64_t watched(struct run *run, int64_t now) {
     if (now < run->watch.next_ms) return run->watch.next_ms - now;
-    if (watch_look(&run->watch, run->pid)) {
+    if (run->cgroup.mode == CGROUP_V1 ? cgroup_lost_one(&run->cgroup) : watch_look(&run->watch, run->pid)) {
         run_signal(run, SIGKILL);
         run->watch.next_ms = 0;
         return -1;
