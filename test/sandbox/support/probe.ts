@@ -6,12 +6,13 @@ import { join } from "node:path";
 const SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 
 /** Compiles C for a test into a folder of its own; the path of the program. */
-export function compile(sources: string[], options: { sanitize?: boolean } = {}): string {
+export function compile(sources: string[], options: { sanitize?: boolean; define?: string[] } = {}): string {
   const folder = mkdtempSync(join(tmpdir(), "sallyport-test-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const out = join(folder, "program");
   const flags = options.sanitize ? SANITIZE : ["-static", "-O1"];
-  execFileSync("gcc", ["-std=gnu11", ...flags, "-o", out, ...sources, "-lrt"], {
+  const defines = (options.define ?? []).map((one) => `-D${one}`);
+  execFileSync("gcc", ["-std=gnu11", ...flags, ...defines, "-o", out, ...sources, "-lrt"], {
     stdio: ["ignore", "ignore", "inherit"],
   });
   return out;
