@@ -138,7 +138,7 @@ t.test("the reader under ASan and UBSan, on truncated and mutated specs", async 
   });
   const out = execFileSync(
     fuzz,
-    [process.env.FUZZ_ROUNDS ?? "20000", join(folder, "run"), join(folder, "role")],
+    [process.env.FUZZ_ROUNDS ?? "25000", join(folder, "run"), join(folder, "role")],
     { encoding: "utf8" },
   );
   t.match(out, /^\d+ taken, \d+ refused\n$/);

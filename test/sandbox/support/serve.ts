@@ -68,14 +68,25 @@ export class Launcher {
   #sentAt = 0n;
 
   /** `before`: a command that runs the rest of its arguments, in front of all. */
-  constructor(options: { user?: number; launcher?: string; before?: string[] } = {}) {
+  constructor(
+    options: {
+      user?: number;
+      launcher?: string;
+      before?: string[];
+      env?: NodeJS.ProcessEnv;
+      stderr?: number;
+    } = {},
+  ) {
     const [ours, theirs] = harden.socketpair();
     const launcher = options.launcher ?? LAUNCHER;
     const user = String(options.user);
     const drop =
       options.user === undefined ? [] : ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"];
     const [file = launcher, ...args] = [...(options.before ?? []), ...drop, launcher, "serve", "4"];
-    this.child = spawn(file, args, { stdio: ["ignore", "ignore", "inherit", "ignore", theirs] });
+    this.child = spawn(file, args, {
+      stdio: ["ignore", "ignore", options.stderr ?? "inherit", "ignore", theirs],
+      ...(options.env ? { env: options.env } : {}),
+    });
     harden.closeFd(theirs);
     this.fd = ours;
     this.socket = new Socket({ fd: ours, readable: true, writable: true });
