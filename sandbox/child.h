@@ -14,6 +14,7 @@ struct child {
     bool has_fd3;
     uint32_t cgroup;   /* 0 none, 1, 2 */
     uint32_t flags;    /* STARTED_* found on the way */
+    int root, node;    /* of an imported root file system and of the executable, -1 none (root.c) */
     int listener;      /* seccomp notification descriptor, -1 none */
     volatile bool started; /* set by the Op's process just before exec, unset when that failed */
 };
@@ -40,6 +41,12 @@ void descriptors_place(struct child *c, const int stdio[4], int ctl, int self);
 void order_wait(struct child *c);
 void ns_enter(struct child *c);
 void mounts_build(struct child *c);
+void root_open(struct child *c);
+void root_attach(struct child *c);
+void root_etc(struct child *c);
+void root_node(struct child *c);
+/* Whether a name of the top level is the sandbox's own, even in an imported root. */
+bool root_is_own(const char *name);
 void files_write(struct child *c, const char *root, enum tree tree, uint16_t mode_mask, uint16_t mode_set);
 void caps_drop(void);
 void limits_apply(const struct child *c);

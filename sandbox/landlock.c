@@ -1,8 +1,12 @@
 #define _GNU_SOURCE
 #include "landlock.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -76,21 +80,38 @@ void landlock_enforce(struct ruleset *set) {
     set->fd = -1;
 }
 
+/* What root.c attached; a link has the rights of where it leads. */
+static void imported(const struct ruleset *set) {
+    DIR *dir = opendir("/");
+    must(!dir, "landlock.list");
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char path[NAME_MAX + 2];
+        struct stat st;
+        snprintf(path, sizeof path, "/%.*s", NAME_MAX, entry->d_name);
+        if (root_is_own(entry->d_name)) continue;
+        must(lstat(path, &st), "landlock.list");
+        if (!S_ISLNK(st.st_mode)) landlock_path(set, path, RIGHT_READ | RIGHT_EXEC);
+    }
+    closedir(dir);
+}
+
 /* Second fence behind the mounts: nothing that the Op can write can be executed, nothing outside these can be opened. */
 void landlock_op(struct child *c) {
     static const struct {
         const char *path;
         uint8_t rights;
+        bool host; /* the host's programs */
     } rules[] = {
         {"/", RIGHT_LIST},
-        {"/usr", RIGHT_READ | RIGHT_EXEC},
+        {"/usr", RIGHT_READ | RIGHT_EXEC, true},
         {"/op", RIGHT_READ | RIGHT_EXEC},
-        {"/bin", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL},
-        {"/sbin", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL},
-        {"/lib", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL},
-        {"/lib64", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL},
+        {"/bin", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL, true},
+        {"/sbin", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL, true},
+        {"/lib", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL, true},
+        {"/lib64", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL, true},
         {"/etc", RIGHT_READ},
         {"/run", RIGHT_READ},
+        {"/run/runtime", RIGHT_READ | RIGHT_EXEC | RIGHT_OPTIONAL},
         {"/proc", RIGHT_READ},
         {"/dev", RIGHT_READ | RIGHT_WRITE},
         {"/tmp", RIGHT_READ | RIGHT_WRITE},
@@ -100,6 +121,11 @@ void landlock_op(struct child *c) {
         c->flags |= STARTED_NO_LANDLOCK;
         return;
     }
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) landlock_path(&set, rules[i].path, rules[i].rights);
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        /* An image's /bin may be a link to anywhere, /tmp included: its directories get rules of their own. */
+        if (c->spec->root && rules[i].host) continue;
+        landlock_path(&set, rules[i].path, rules[i].rights);
+    }
+    if (c->spec->root) imported(&set);
     landlock_enforce(&set);
 }

@@ -203,23 +203,30 @@ static void make_secrets(struct child *c) {
     must(mount_setattr(AT_FDCWD, "run/secrets", 0, &attr, sizeof attr), "secrets.readonly");
 }
 
+static void make_programs(struct child *c, struct sources *sources) {
+    make_dir("usr", 0755);
+    attach(sources->usr, "usr");
+    for (int i = 0; i < TOP_LEVEL; i++) {
+        if (sources->link[i][0]) must(symlink(sources->link[i], top_level[i]), "link");
+        if (sources->top[i] < 0) continue;
+        make_dir(top_level[i], 0755);
+        attach(sources->top[i], top_level[i]);
+    }
+    make_etc(c, sources);
+}
+
 void mounts_build(struct child *c) {
     struct sources sources;
     must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private");
     umask(022);
-    open_sources(&sources);
+    if (!c->spec->root) open_sources(&sources);
     make_root(c);
-    make_dir("usr", 0755);
-    attach(sources.usr, "usr");
-    for (int i = 0; i < TOP_LEVEL; i++) {
-        if (sources.link[i][0]) must(symlink(sources.link[i], top_level[i]), "link");
-        if (sources.top[i] < 0) continue;
-        make_dir(top_level[i], 0755);
-        attach(sources.top[i], top_level[i]);
-    }
-    make_etc(c, &sources);
+    if (!c->spec->root) make_programs(c, &sources);
+    else root_attach(c);
     make_dev();
     make_secrets(c);
+    if (c->spec->root) root_etc(c);
+    if (c->spec->node) root_node(c);
     make_proc(c);
     make_tmp(c);
     make_dir("op", 0755);

@@ -37,6 +37,7 @@ void ns_enter(struct child *c) {
     order_wait(c);
     /* The cgroup we are in becomes the root of what we see. Mounts only now, as the host has them now (see start.c). */
     must(unshare(CLONE_NEWCGROUP | CLONE_NEWNS), "unshare");
+    root_open(c);
     become(c->spec->uid, c->spec->gid);
 
     /* A change of identity clears it, so only now; then look whether the parent was gone before it took effect. */

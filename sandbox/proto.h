@@ -57,6 +57,8 @@ enum record_type {
     REC_FILE = 10,
     REC_LOOPBACK = 11,
     REC_CGROUP = 12,
+    REC_ROOT = 14,
+    REC_NODE = 18,
     REC_EXEC_FD = 20,
     REC_EXEC_PATH = 21,
     REC_KEEP_FD = 22,

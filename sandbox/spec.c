@@ -166,6 +166,12 @@ static bool run_record(struct spec *s, uint16_t type, const uint8_t *p, uint32_t
         if (!read_u32(p, n, 0, 1, &v)) return bad(why, "spec.cgroup", EINVAL);
         s->cgroup_required = v;
         return true;
+    case REC_ROOT:
+        s->root = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
+        return s->root ? true : bad(why, "spec.root", EINVAL);
+    case REC_NODE:
+        s->node = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
+        return s->node ? true : bad(why, "spec.node", EINVAL);
     default:
         return bad(why, "spec.type", EINVAL);
     }

@@ -60,6 +60,8 @@ struct spec {
     struct spec_file *files;
     size_t file_count, content_bytes;
     bool loopback, cgroup_required;
+    const char *root; /* host path of an imported root file system; NULL: the host's own /usr */
+    const char *node; /* host path of the executable to be the run's Node; NULL: none */
 
     int exec_fd; /* -1: exec_path */
     const char *exec_path;

@@ -200,6 +200,19 @@ export const CATALOGUE = {
     {},
   ),
 
+  // Root file systems
+  "runtime.imported": row("sensitive_create", 3, "a root file system for Ops was imported under a name", {
+    runtime: S,
+    digest: S,
+    previous: S,
+    bytes: N,
+    files: N,
+  }),
+  "runtime.removed": row("sensitive_delete", 3, "the name of a root file system for Ops was taken away", {
+    runtime: S,
+    digest: S,
+  }),
+
   // Requests and runs
   "request.received": row(null, 1, "a command arrived and its receipt is durable", {
     request: S,
@@ -227,6 +240,7 @@ export const CATALOGUE = {
     digest: S,
     args: N,
     request: S,
+    root: S,
   }),
   "run.queued": row("process_queued", 1, "a run waits for its turn", { ahead: N }),
   "run.started": row("process_started", 1, "an order went to the runner", { digest: S, version: N, pid: N }),

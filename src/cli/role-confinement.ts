@@ -15,6 +15,8 @@ export type RoleSite = {
   gatewayArgs: readonly string[];
   /** `limits` of sallyport.yaml. */
   limits: string;
+  /** Directory of imported root file systems. */
+  runtimes: string;
 };
 
 export type RoleConfinement = {
@@ -46,8 +48,8 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
     connect: true,
     launcher: "confine",
   }),
-  runner: ({ limits }) => ({
-    args: ["--limits", limits],
+  runner: ({ limits, runtimes }) => ({
+    args: ["--limits", limits, "--runtimes", runtimes],
     paths: FACT_PATHS.map(ro),
     connect: false,
     launcher: "runner",

@@ -3,6 +3,7 @@ import { type Logger, pino } from "pino";
 import { SallyportError } from "../core/errors.ts";
 import { readConfig } from "../host/config.ts";
 import { harden } from "../host/harden.ts";
+import { runtimesDir } from "../host/runtimes.ts";
 import { Sink } from "../host/sink.ts";
 import { checkStateDir } from "../keeper/state-dir.ts";
 import { KeeperFailed } from "./child.ts";
@@ -38,6 +39,7 @@ async function serve(globals: Globals, { postRate, endWithStdin }: Options): Pro
   const config = readConfig(globals.config ?? process.env.SALLYPORT_CONFIG);
   const supervisor = new Supervisor({
     limits: config.limits,
+    runtimes: runtimesDir(config, dirs.state),
     dirs,
     slackApiUrl,
     ...(postRate === undefined ? {} : { gatewayArgs: ["--post-rate", postRate] }),

@@ -47,6 +47,8 @@ export class Supervisor {
     slackApiUrl: string;
     gatewayArgs?: readonly string[];
     limits: string;
+    /** Directory of imported root file systems. */
+    runtimes: string;
     log: Logger;
   }) {
     this.#site = {
@@ -54,6 +56,7 @@ export class Supervisor {
       slackApiUrl: o.slackApiUrl,
       gatewayArgs: o.gatewayArgs ?? [],
       limits: o.limits,
+      runtimes: o.runtimes,
     };
     this.#log = o.log;
     this.#launcher = openProgram("launcher", LAUNCHER_FROM, [o.dirs.state, "/var/tmp", "/tmp"]);

@@ -113,7 +113,7 @@ function fromText(input: Input, text: string): Value {
 /** What is executed. An input takes the place of one whole element; nothing is joined, split or expanded. */
 export function toArgv(manifest: Manifest, args: Args): string[] {
   const { command } = manifest;
-  if (command.kind === "runtime") return [RUNTIMES[command.runtime], `/op/${command.entry}`];
+  if (command.kind === "runtime") return [...RUNTIMES[command.runtime], `/op/${command.entry}`];
   return command.argv.map((element) => {
     const name = inputOf(element);
     if (name === null) return element;

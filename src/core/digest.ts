@@ -10,6 +10,8 @@ export interface RunBinding {
   readonly args: Readonly<Record<string, string | number | boolean>>;
   /** Which version of each secret the run gets; order does not count. An outside vault gives source and version. */
   readonly secrets: readonly { readonly name: string; readonly version: string | number }[];
+  /** Digest of the imported root file system; absent: the host's own. */
+  readonly root?: string;
   /** Name of the local user who asked. */
   readonly requester: string;
   /** Slack channel id; null for a run from the host. */
@@ -26,8 +28,10 @@ export const isDigest = (value: unknown): value is string => typeof value === "s
  * format: changing, moving or swapping any of them gives another digest.
  */
 export function runDigest(binding: RunBinding): string {
-  const { opDigest, op, args, secrets, requester, channel, expiresAt } = binding;
+  const { opDigest, op, args, secrets, root, requester, channel, expiresAt } = binding;
   if (!isDigest(opDigest)) throw new SallyportError("internal", "A run is bound to the Op's content digest.");
+  if (root !== undefined && !isDigest(root))
+    throw new SallyportError("internal", "A run is bound to the root file system's digest.");
   if (expiresAt !== null && !Number.isSafeInteger(expiresAt)) {
     throw new SallyportError("internal", "An expiry is a time in whole milliseconds.");
   }
@@ -45,6 +49,7 @@ export function runDigest(binding: RunBinding): string {
     requester,
     canonicalJson(channel),
     canonicalJson(expiresAt),
+    ...(root === undefined ? [] : [root]),
   ]);
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }

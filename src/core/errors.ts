@@ -10,6 +10,8 @@ export const ERRORS = {
   manifest_invalid: { exit: 2, text: "op.yaml is not valid." },
   bundle_invalid: { exit: 2, text: "The Op's folder can't be published as it is." },
   policy_invalid: { exit: 2, text: "The policies do not validate against the schema." },
+  image_invalid: { exit: 2, text: "The image can't be used as a root file system." },
+  import_failed: { exit: 1, text: "The root file system could not be imported." },
   not_found: { exit: 1, text: "There is nothing of that name." },
   conflict: { exit: 1, text: "That exists already or is in use." },
   denied: { exit: 3, text: "Refused." },

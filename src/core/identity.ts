@@ -65,6 +65,7 @@ const NAMES = {
   namespace: [/^[a-z][a-z0-9_-]{0,39}$/, "a-z, 0-9, '_' or '-', at most 40, the first a letter"],
   op: [/^[a-z][a-z0-9_-]{0,39}$/, "a-z, 0-9, '_' or '-', at most 40, the first a letter"],
   resource: [/^[a-z][a-z0-9_-]{0,39}$/, "a-z, 0-9, '_' or '-', at most 40, the first a letter"],
+  runtime: [/^[a-z][a-z0-9._-]{0,39}$/, "a-z, 0-9, '.', '_' or '-', at most 40, the first a letter"],
   policy: [/^[a-z][a-z0-9_-]{0,63}$/, "a-z, 0-9, '_' or '-', at most 64, the first a letter"],
   secret: [/^[A-Z][A-Z0-9_]{0,63}$/, "A-Z, 0-9 or '_', at most 64, the first a letter"],
   input: [/^[a-z][a-z0-9_]{0,31}$/, "a-z, 0-9 or '_', at most 32, the first a letter"],

@@ -10,10 +10,13 @@ export type Command =
   | { readonly kind: "runtime"; readonly runtime: Runtime; readonly entry: string };
 
 export type Runtime = "node" | "python" | "shell";
-export const RUNTIMES: Readonly<Record<Runtime, string>> = {
-  node: "/usr/bin/node",
-  python: "/usr/bin/python3",
-  shell: "/bin/sh",
+/** Where a run finds the Node that our own executable is (sandbox/root.c, scripts/lib/start.c). */
+export const NODE_PATH = "/run/runtime/node";
+/** What stands before the entry. Of Python the first in PATH, as images have theirs in /usr/local; -u, so that what it prints is seen at once. */
+export const RUNTIMES: Readonly<Record<Runtime, readonly string[]>> = {
+  node: [NODE_PATH, "--disable-sigusr1"],
+  python: ["python3", "-u"],
+  shell: ["/bin/sh"],
 };
 
 const bad = (detail: string): SallyportError => new SallyportError("manifest_invalid", detail);

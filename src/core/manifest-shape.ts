@@ -89,6 +89,9 @@ export const manifestShape = z.strictObject(
       .optional(),
     runtime: choice(["node", "python", "shell"]).optional(),
     entry: bundlePath("must be a file of the folder, like main.py").optional(),
+    root: text("must be the name of an imported root file system (see: sallyport runtime list)", (value) =>
+      isName("runtime", value),
+    ).optional(),
     inputs: z
       .record(z.string(), inputShape, { error: "must be names with types, like {env: {type: string}}" })
       .optional(),

@@ -31,6 +31,8 @@ export interface Manifest {
   readonly name: string;
   readonly summary: string;
   readonly command: Command;
+  /** Name of an imported root file system, used instead of the host's; absent: the host's. */
+  readonly root?: string;
   /** In the order of the file, which is the order of a modal's fields. */
   readonly inputs: readonly Input[];
   readonly secrets: readonly { readonly name: string; readonly as: "file" | "env" }[];
@@ -104,6 +106,7 @@ function build(value: unknown): Manifest {
     name,
     summary: shape.summary,
     command: buildCommand(shape, inputs),
+    ...(shape.root === undefined ? {} : { root: shape.root }),
     inputs,
     secrets,
     network: shape.network ?? [],
@@ -202,6 +205,7 @@ function sourceOf(m: Manifest): Record<string, unknown> {
     op: m.op,
     summary: m.summary,
     ...(command.kind === "argv" ? { run: command.argv } : { runtime: command.runtime, entry: command.entry }),
+    ...(m.root === undefined ? {} : { root: m.root }),
     inputs: Object.fromEntries(inputs),
     secrets: m.secrets,
     network: m.network.map((target) => {

@@ -23,6 +23,8 @@ export interface RunOrder {
   };
   readonly seccomp: "default" | "strict" | "network";
   readonly network: readonly string[];
+  /** "sha256:<64 hex>" of an imported root file system; absent: the host's own. */
+  readonly root?: string | undefined;
   readonly secrets: readonly { readonly name: string; readonly as: "file" | "env" }[];
 }
 

@@ -1,4 +1,5 @@
 import { constants } from "node:os";
+import { NODE_PATH } from "../core/manifest-command.ts";
 import type { Exited, Failed } from "./frames.ts";
 
 /** What kept a run within its memory and processes: a control group, or rlimits and a watcher (`limits: best-effort`). */
@@ -65,13 +66,21 @@ export function launchFailed(why: string): RunResult {
   };
 }
 
+/** What to do where an Op's runtime is not there. */
+const MISSING: Readonly<Record<string, string>> = {
+  python3:
+    "there is no python3 where the Op runs: install it on the host, or import a root file system that has one (sallyport runtime import) and name it in op.yaml (root: NAME)",
+  [NODE_PATH]:
+    "Node needs glibc 2.36 or newer, which the root file system of the Op lacks: take one that has it, or none",
+};
+
 /** The launcher's FAILED as a sentence: an Op that can't be executed is the Op's fault, everything else the host's. */
 export function failedResult({ errno, step }: Failed, program: string): RunResult {
   const name = errnoName(errno);
   if (step === "exec") {
     const hint =
       name === "ENOENT"
-        ? "no such file in the sandbox, or the interpreter of its first line is missing"
+        ? (MISSING[program] ?? "no such file in the sandbox, or the interpreter of its first line is missing")
         : name === "EACCES"
           ? "it is not executable; set its mode to 0755 before publishing"
           : name === "ENOEXEC"
@@ -79,6 +88,14 @@ export function failedResult({ errno, step }: Failed, program: string): RunResul
             : "the kernel refused it";
     return launchFailed(`${program} could not be executed (${name}): ${hint}.`);
   }
+  if (step === "runtime.root")
+    return launchFailed(
+      `The Op's root file system can't be opened (${name}): import it again, and see that its directory can be entered by the account that runs Ops.`,
+    );
+  if (step === "runtime.node")
+    return launchFailed(
+      `sallyport's own executable can't be opened as the Op's Node (${name}): it was moved or removed; start sallyport anew.`,
+    );
   if (step === "memory")
     return launchFailed(
       "The run's memory limit does not hold the Op's own files, which count as its memory: raise limits.memory in op.yaml, or take files out of the bundle.",

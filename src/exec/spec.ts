@@ -14,6 +14,8 @@ const TYPE = {
   ids: 8,
   file: 10,
   cgroup: 12,
+  root: 14,
+  node: 18,
 } as const;
 
 const TREE = { op: 1, secrets: 2, etc: 3 } as const;
@@ -65,6 +67,10 @@ export interface LaunchSpec {
     readonly cpu: number;
     readonly tmpBytes: number;
   };
+  /** Host path of an imported root file system; absent: the host's /usr. */
+  readonly root?: string;
+  /** Host path of the executable that becomes /run/runtime/node; absent: none. */
+  readonly node?: string;
   /** True: the run fails to launch where memory or pids can't be limited by a cgroup. */
   readonly cgroupRequired: boolean;
 }
@@ -91,6 +97,8 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
   ];
   for (const [id, value] of limits) out.push(record(TYPE.limit, limit(id, value)));
   out.push(record(TYPE.cgroup, u32(spec.cgroupRequired ? 1 : 0)));
+  if (spec.root !== undefined) out.push(record(TYPE.root, text(spec.root, "root")));
+  if (spec.node !== undefined) out.push(record(TYPE.node, text(spec.node, "executable's path")));
   const other = out.reduce((sum, part) => sum + part.length, 0);
   out.push(record(TYPE.seccomp, spec.seccomp));
   let names = 0;

@@ -10,6 +10,12 @@ const MAX_BYTES = 64 * 1024;
 const Config = z.strictObject({
   /** Whether an Op may run where no cgroup bounds its memory and processes. */
   limits: z.enum(["required", "best-effort"]).default("required"),
+  /** Where imported root file systems are. */
+  runtimes: z
+    .string()
+    .max(1024)
+    .regex(/^\/[^\0]*$/, "must be an absolute path")
+    .optional(),
 });
 export type Config = z.infer<typeof Config>;
 

@@ -5,6 +5,7 @@ import { makeGrant } from "../exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../exec/launch.ts";
 import { launchFailed, type RunResult } from "../exec/result.ts";
 import type { RunHandlers } from "../exec/run.ts";
+import { withRuntime } from "../exec/runtime.ts";
 import { type SelfTest, selfTest } from "../exec/selftest.ts";
 import { readHostFacts } from "../host/facts.ts";
 import { harden } from "../host/harden.ts";
@@ -19,19 +20,26 @@ const MAX_RUNS = 32;
 /** While the keeper has so much unread from us, the pipes of Ops that write are not read. */
 const BACKLOG_BYTES = 1024 * 1024;
 
+const UNTOLD = { limits: "required", runtimes: "" };
+
 /**
  * The runner: takes orders from the keeper, has the launcher run them, sends back what they say and how they ended.
  * Ends with 0 when the keeper ends the connection, with 1 when something went wrong in it or the launcher ended; no run is
  * left either way.
  */
 export async function main(argv: string[]): Promise<number> {
-  const limits = argv.length === 0 ? "required" : roleOptions(argv, ["limits"] as const).limits;
+  const { limits, runtimes } =
+    argv.length === 0 ? UNTOLD : roleOptions(argv, ["limits", "runtimes"] as const);
   const keeper = keeperSocket();
   const launcherFd = inheritedFd("SALLYPORT_LAUNCHER_FD");
   if (keeper === null || launcherFd === null)
     throw new SallyportError("usage", "The runner is started by sallyport itself, through the launcher.");
   const landlock = confineRole();
-  return new Runner(openLauncher(launcherFd), keeper, limits === "required", landlock).serve();
+  return new Runner(openLauncher(launcherFd), keeper, {
+    limitsRequired: limits === "required",
+    runtimes,
+    landlock,
+  }).serve();
 }
 
 class Runner {
@@ -42,13 +50,20 @@ class Runner {
   #refusal: string | null = "The self-test has not finished yet.";
 
   readonly #limitsRequired: boolean;
+  /** Directory of imported root file systems. */
+  readonly #runtimes: string;
   readonly #landlock: string;
   #testing = false;
 
-  constructor(launcher: Launcher, stream: Socket, limitsRequired: boolean, landlock: string) {
+  constructor(
+    launcher: Launcher,
+    stream: Socket,
+    { limitsRequired, runtimes, landlock }: { limitsRequired: boolean; runtimes: string; landlock: string },
+  ) {
     this.#landlock = landlock;
     this.#launcher = launcher;
     this.#limitsRequired = limitsRequired;
+    this.#runtimes = runtimes;
     this.#keeper = connectToKeeper({
       stream,
       self: "runner",
@@ -107,7 +122,11 @@ class Runner {
     const [bundle, ...secrets] = parts;
     let live: Run;
     try {
-      const grant = makeGrant(order, bundle!, secrets, this.#limitsRequired);
+      const grant = withRuntime(
+        makeGrant(order, bundle!, secrets, this.#limitsRequired),
+        order,
+        this.#runtimes,
+      );
       live = this.#launcher.run(grant, this.#handlers(run));
     } catch (error) {
       this.#finish(

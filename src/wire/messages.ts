@@ -175,6 +175,8 @@ const runOrder = z.strictObject({
   limits: Limits,
   seccomp: z.enum(["default", "strict", "network"]),
   network: z.array(z.string().max(300)).max(32),
+  /** Of an imported root file system; absent: the host's own. */
+  root: digest.optional(),
   secrets: z.array(z.strictObject({ name: z.string().max(64), as: z.enum(["file", "env"]) })).max(32),
 });
 

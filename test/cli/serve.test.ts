@@ -68,6 +68,7 @@ t.test("a keeper whose process can't be made is said at once", async (t) => {
       dirs,
       slackApiUrl: "https://slack.com/api/",
       limits: "best-effort",
+      runtimes: "",
       log,
     });
     const why = { code: "start_failed", message: new RegExp(`process can't be made \\(${code}\\)`) };

@@ -28,7 +28,7 @@ class Keeper {
   constructor(
     env: Record<string, string> = {},
     wrapper: readonly string[] = [],
-    options: readonly string[] = ["--limits", "best-effort"],
+    options: readonly string[] = ["--limits", "best-effort", "--runtimes", "/nonexistent"],
   ) {
     const h = harden();
     const [ours, theirs] = h.socketpair();
@@ -315,7 +315,11 @@ t.test("by default no Op runs where no cgroup bounds it", async (t) => {
   // A mount namespace in which no cgroup hierarchy is mounted.
   const script = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"';
   const alone = ["--mount", ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"])];
-  for (const options of [[], ["--limits", "required"], ["--limits", "best-effort"]]) {
+  for (const options of [
+    [],
+    ["--limits", "required", "--runtimes", "/nonexistent"],
+    ["--limits", "best-effort", "--runtimes", "/nonexistent"],
+  ]) {
     const k = new Keeper({}, ["unshare", ...alone, "sh", "-c", script, "sh"], options);
     t.teardown(() => k.stop());
     const ready = await k.wait("runner.ready");

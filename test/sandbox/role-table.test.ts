@@ -88,6 +88,7 @@ function probeAs(
     slackApiUrl: "https://slack.com/api/",
     gatewayArgs: [],
     limits: "best-effort",
+    runtimes: "/nonexistent",
   };
   const confinement = roleConfinement(role, site);
   const [ours, theirs] = harden().socketpair();
