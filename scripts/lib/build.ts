@@ -38,6 +38,7 @@ if (!process.argv.includes("--native")) {
         "build/argon2.node",
         "build/launcher",
         "build/probe",
+        "build/seccomp-compile",
         "build/seccomp",
       ],
     ],

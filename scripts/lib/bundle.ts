@@ -92,10 +92,9 @@ export function assets(): Record<string, string> {
     file,
   ]);
   const trees = filesUnder(["policies", "examples"]).map((file) => [file, file]);
-  const single = ["harden.node", "sqlcipher.node", "argon2.node", "launcher", "probe"].map((name) => [
-    name,
-    `build/${name}`,
-  ]);
+  const single = ["harden.node", "sqlcipher.node", "argon2.node", "launcher", "probe", "seccomp-compile"].map(
+    (name) => [name, `build/${name}`],
+  );
   const wasm = [
     "cedar.wasm",
     join(MODULES, "@cedar-policy/cedar-wasm/nodejs/cedar_wasm_bg.wasm").slice(ROOT.length + 1),

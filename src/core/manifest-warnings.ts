@@ -23,17 +23,31 @@ export function manifestWarnings(manifest: Manifest): string[] {
   return warnings;
 }
 
-const PROFILES: readonly string[] = ["default", "strict", "network"];
+/** What the ceiling takes from a bundle's system call profile, as the compiler noted it: "narrowed clone", "refused ptrace". */
+export function profileWarnings(file: string, notes: readonly string[]): string[] {
+  const calls = (word: string): string =>
+    notes
+      .filter((note) => note.startsWith(`${word} `))
+      .map((note) => note.slice(word.length + 1))
+      .join(", ");
+  const narrowed = calls("narrowed");
+  const refused = calls("refused");
+  return [
+    ...(narrowed === ""
+      ? []
+      : [`${file}: the host's ceiling allows these with some arguments only: ${narrowed}.`]),
+    ...(refused === "" ? [] : [`${file}: the host's ceiling keeps these refused: ${refused}.`]),
+  ];
+}
 
 /** What the manifest asks for that this version can't give; an Op never runs with less confinement or more silence than it says. */
 export function ungrantable(manifest: Manifest): string[] {
-  const { confirm, approval, secrets, resources, network, seccomp } = manifest;
+  const { confirm, approval, secrets, resources, network } = manifest;
   const asked: string[] = [];
   if (confirm !== "none") asked.push(`confirmation by ${confirm}`);
   if (approval !== null) asked.push("approval by others");
   if (secrets.length > 0) asked.push("secrets");
   if (resources.length > 0) asked.push("resources of the host");
   if (network.length > 0) asked.push("the network");
-  if (!PROFILES.includes(seccomp)) asked.push(`the system call profile ${seccomp}`);
   return asked;
 }

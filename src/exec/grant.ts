@@ -21,12 +21,17 @@ export interface RunOrder {
     readonly outputBytes: number;
     readonly cpu: number;
   };
-  readonly seccomp: "default" | "strict" | "network";
+  /** A shipped profile's name, or the .json file of the bundle that is one. */
+  readonly seccomp: string;
   readonly network: readonly string[];
   /** "sha256:<64 hex>" of an imported root file system; absent: the host's own. */
   readonly root?: string | undefined;
   readonly secrets: readonly { readonly name: string; readonly as: "file" | "env" }[];
 }
+
+/** The profiles that every build carries, compiled. */
+export const SHIPPED_PROFILES = ["default", "strict", "network"] as const;
+export type ShippedProfile = (typeof SHIPPED_PROFILES)[number];
 
 /** An order that was checked, as what the launcher and the output streams need. */
 export interface Grant {
@@ -55,6 +60,7 @@ const ETC: Readonly<Record<string, string>> = {
 /**
  * Turns an order into a launch spec. `secrets` are the values in the order of `order.secrets`.
  * `cgroupRequired`: the launch fails where no cgroup bounds it (`limits: required` of sallyport.yaml).
+ * `program`: the compiled profile of the bundle, where the order names one (profiles.ts).
  * Throws `launch_failed`, with what was wrong, and starts nothing.
  */
 export function makeGrant(
@@ -62,6 +68,7 @@ export function makeGrant(
   bundle: Uint8Array,
   secrets: readonly Uint8Array[],
   cgroupRequired: boolean,
+  program?: Uint8Array,
 ): Grant {
   checkDigest(order, bundle);
   if (order.network.length > 0)
@@ -90,7 +97,7 @@ export function makeGrant(
       env,
       cwd: "/op",
       hostname: "op",
-      seccomp: seccompProgram(order.seccomp),
+      seccomp: program ?? seccompProgram(order.seccomp),
       files,
       limits: { wallMs: timeMs, graceMs: GRACE_MS, memoryBytes, pids, cpu, tmpBytes: diskBytes },
       cgroupRequired,
@@ -103,7 +110,7 @@ export function makePlainGrant(of: {
   run: string;
   files: readonly SpecFile[];
   argv: readonly string[];
-  seccomp: RunOrder["seccomp"];
+  seccomp: ShippedProfile;
   limits: LaunchSpec["limits"];
   outputBytes: number;
 }): Grant {
@@ -194,7 +201,9 @@ function checkSecret(name: string, value: Uint8Array, as: "file" | "env"): void 
 
 const programs = new Map<string, Uint8Array>();
 
-function seccompProgram(name: RunOrder["seccomp"]): Uint8Array {
+function seccompProgram(name: string): Uint8Array {
+  if (!SHIPPED_PROFILES.some((shipped) => shipped === name))
+    throw refused(`the system call profile ${JSON.stringify(name.slice(0, 80))} was not compiled`);
   let program = programs.get(name);
   if (program === undefined) {
     program = asset(`seccomp/${name}.bpf`);

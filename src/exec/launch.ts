@@ -11,6 +11,8 @@ import { encodeSpec } from "./spec.ts";
 /** A run that was asked for. `finished` never rejects. */
 export interface Run {
   readonly finished: Promise<RunResult>;
+  /** Where it waits for something first: resolves, never rejects, once it was handed to the launcher or given up. */
+  readonly begun?: Promise<void>;
   /** TERM, and KILL 500 ms later; `now`: KILL at once. */
   cancel(now: boolean): void;
 }

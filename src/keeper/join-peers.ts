@@ -12,9 +12,13 @@ const GATEWAY_POLICY: Readonly<Record<string, string>> = {
 
 export function joinRunner(session: Session, failed: Failed): void {
   session.peers.on("runner", {
-    message: (message, parts) => session.runs.receive(message, parts),
+    message: (message, parts) =>
+      message.type === "profile.checked"
+        ? session.profiles.receive(message)
+        : session.runs.receive(message, parts),
     joined: () => roleEvent(session, "runner", "role.started", failed),
     left: () => {
+      session.profiles.lost();
       roleEvent(session, "runner", "role.lost", failed);
       void session.runs.runnerLost().catch(failed);
     },

@@ -19,6 +19,7 @@ import { LogDirectory } from "./log-directory.ts";
 import { NotaryClient } from "./notary.ts";
 import { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
+import { ProfileChecks } from "./profile-checks.ts";
 import { recoverRuns } from "./run-recovery.ts";
 import { Runs } from "./runs.ts";
 import { type Session, sessionStatus } from "./session.ts";
@@ -64,6 +65,7 @@ export async function openSession(o: Options): Promise<Session> {
     access,
     peers,
     runs,
+    profiles: new ProfileChecks(peers),
     outbox,
     notary,
     now: Date.now,

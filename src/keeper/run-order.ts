@@ -29,13 +29,8 @@ export function orderOf(run: string, manifest: Manifest, digest: string, args: A
     env: toEnv(manifest, args),
     input: toInputJson(manifest, args),
     limits: manifest.limits,
-    seccomp: profileOf(manifest),
+    seccomp: manifest.seccomp,
     network: manifest.network.map((n) => `${n.scheme}://${n.host}:${n.port}`),
     secrets: [],
   };
-}
-
-function profileOf({ seccomp }: Manifest): "default" | "strict" | "network" {
-  if (seccomp === "default" || seccomp === "strict" || seccomp === "network") return seccomp;
-  throw new SallyportError("unsupported", `The system call profile ${seccomp}.`);
 }

@@ -8,6 +8,7 @@ import type { Checkpoints } from "./checkpoints.ts";
 import type { NotaryClient } from "./notary.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
+import type { ProfileChecks } from "./profile-checks.ts";
 import type { Runs } from "./runs.ts";
 import type { SignedHistory } from "./signed-history.ts";
 import type { SlackDesk } from "./slack-desk.ts";
@@ -18,6 +19,7 @@ export type Session = {
   access: Access;
   peers: Peers;
   runs: Runs;
+  profiles: ProfileChecks;
   outbox: Outbox;
   desk: SlackDesk;
   notary: NotaryClient;

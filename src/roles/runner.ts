@@ -3,6 +3,7 @@ import { SallyportError } from "../core/errors.ts";
 import type { HostFacts } from "../core/host-facts.ts";
 import { makeGrant } from "../exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../exec/launch.ts";
+import { ownProfile, Profiles } from "../exec/profiles.ts";
 import { launchFailed, type RunResult } from "../exec/result.ts";
 import type { RunHandlers } from "../exec/run.ts";
 import { withRuntime } from "../exec/runtime.ts";
@@ -45,6 +46,7 @@ export async function main(argv: string[]): Promise<number> {
 class Runner {
   readonly #launcher: Launcher;
   readonly #keeper: Connection;
+  readonly #profiles: Profiles;
   readonly #runs = new Map<string, Run>();
   readonly #over = Promise.withResolvers<number>();
   #refusal: string | null = "The self-test has not finished yet.";
@@ -62,6 +64,7 @@ class Runner {
   ) {
     this.#landlock = landlock;
     this.#launcher = launcher;
+    this.#profiles = new Profiles(launcher);
     this.#limitsRequired = limitsRequired;
     this.#runtimes = runtimes;
     this.#keeper = connectToKeeper({
@@ -109,6 +112,7 @@ class Runner {
   #receive(message: Message, parts: Buffer[]): void {
     if (message.type === "run.order") this.#order(message, parts);
     else if (message.type === "runner.test") void this.#test();
+    else if (message.type === "profile.check") void this.#check(message.id, parts[0]!);
     else if (message.type === "run.cancel") this.#runs.get(message.run)?.cancel(message.reason === "lock");
   }
 
@@ -122,26 +126,35 @@ class Runner {
     const [bundle, ...secrets] = parts;
     let live: Run;
     try {
-      const grant = withRuntime(
-        makeGrant(order, bundle!, secrets, this.#limitsRequired),
-        order,
-        this.#runtimes,
-      );
-      live = this.#launcher.run(grant, this.#handlers(run));
+      const start = (program?: Uint8Array): Run => {
+        const grant = makeGrant(order, bundle!, secrets, this.#limitsRequired, program);
+        return this.#launcher.run(withRuntime(grant, order, this.#runtimes), this.#handlers(run));
+      };
+      const profile = ownProfile(order, bundle!);
+      live = profile === null ? start() : this.#profiles.run(profile, start);
     } catch (error) {
+      wipe(secrets);
       this.#finish(
         run,
         launchFailed(error instanceof SallyportError ? error.detail || error.message : `${error}`),
       );
       return;
-    } finally {
-      for (const secret of secrets) harden().wipe(secret);
     }
+    if (live.begun === undefined) wipe(secrets);
+    else void live.begun.then(() => wipe(secrets));
     this.#runs.set(run, live);
     void live.finished.then((result) => {
       this.#runs.delete(run);
       this.#finish(run, result);
     });
+  }
+
+  async #check(id: number, profile: Buffer): Promise<void> {
+    const { ok, reason, notes } =
+      this.#refusal === null
+        ? await this.#profiles.check(profile)
+        : { ok: false, reason: this.#refusal, notes: [] };
+    this.#keeper.send({ type: "profile.checked", id, ok, reason, notes: [...notes] });
   }
 
   #why(run: string): string | null {
@@ -166,6 +179,10 @@ class Runner {
   #finish(run: string, result: RunResult): void {
     this.#keeper.send({ type: "run.finished", run, ...result, denied: result.denied.map((d) => ({ ...d })) });
   }
+}
+
+function wipe(secrets: readonly Uint8Array[]): void {
+  for (const secret of secrets) harden().wipe(secret);
 }
 
 /** `limits: required` of sallyport.yaml. */

@@ -173,11 +173,23 @@ const runOrder = z.strictObject({
   env: z.record(z.string().max(128), z.string().max(32 * 1024)),
   input: z.string().max(64 * 1024),
   limits: Limits,
-  seccomp: z.enum(["default", "strict", "network"]),
+  /** A shipped profile's name, or a .json file of the bundle. */
+  seccomp: z.string().max(256),
   network: z.array(z.string().max(300)).max(32),
   /** Of an imported root file system; absent: the host's own. */
   root: digest.optional(),
   secrets: z.array(z.strictObject({ name: z.string().max(64), as: z.enum(["file", "env"]) })).max(32),
+});
+
+/** Keeper -> runner: would this profile of a bundle do? Part: its text. */
+const profileCheck = z.strictObject({ type: z.literal("profile.check"), id: count });
+/** `notes`: what the ceiling takes from it, as the compiler says it ("narrowed clone"). */
+const profileChecked = z.strictObject({
+  type: z.literal("profile.checked"),
+  id: count,
+  ok: z.boolean(),
+  reason: z.string().max(500),
+  notes: z.array(z.string().max(80)).max(100),
 });
 
 const runCancel = z.strictObject({
@@ -290,6 +302,8 @@ export const Message = z.discriminatedUnion("type", [
   runnerTest,
   runnerReady,
   runOrder,
+  profileCheck,
+  profileChecked,
   runCancel,
   runStarted,
   runOutput,

@@ -44,6 +44,8 @@ export const TABLE: Readonly<Record<MessageType, Rule>> = {
   "runner.test": none("keeper", "runner", BOTH),
   "runner.ready": none("runner", "keeper", BOTH),
   "run.order": { from: "keeper", to: "runner", states: OPEN, parts: [1, 33], partBytes: 16 * MIB },
+  "profile.check": { from: "keeper", to: "runner", states: OPEN, parts: [1, 1], partBytes: 256 * KIB },
+  "profile.checked": none("runner", "keeper", OPEN),
   "run.cancel": none("keeper", "runner", OPEN),
   "run.started": none("runner", "keeper", OPEN),
   "run.output": { from: "runner", to: "keeper", states: OPEN, parts: [1, 1], partBytes: 64 * KIB },

@@ -2,7 +2,7 @@ import t from "tap";
 import { canonicalJson } from "../../src/core/canonical.ts";
 import { SallyportError } from "../../src/core/errors.ts";
 import { manifestFromJson, manifestToJson, parseManifest } from "../../src/core/manifest.ts";
-import { manifestWarnings } from "../../src/core/manifest-warnings.ts";
+import { manifestWarnings, profileWarnings } from "../../src/core/manifest-warnings.ts";
 import { generator } from "./random.ts";
 
 const FULL = `op: web/restart                 # namespace/name
@@ -331,21 +331,22 @@ t.test("what no launch could take is refused, whatever a person would give", asy
 
 t.test("what this version can't grant is among the warnings", async (t) => {
   const asks =
-    "confirm: totp\nsecrets: [KEY]\nnetwork: ['a:1']\nresources: [logs]\nseccomp: own.json\napproval: {count: 1, group: g}\n";
+    "confirm: totp\nsecrets: [KEY]\nnetwork: ['a:1']\nresources: [logs]\napproval: {count: 1, group: g}\n";
   const warnings = manifestWarnings(parseManifest(BASE + asks));
-  for (const what of [
-    "confirmation by totp",
-    "approval by others",
-    "secrets",
-    "resources",
-    "the network",
-    "own.json",
-  ])
+  for (const what of ["confirmation by totp", "approval by others", "secrets", "resources", "the network"])
     t.ok(
       warnings.some((w) => w.startsWith("it can't run in this version") && w.includes(what)),
       what,
     );
   t.same(manifestWarnings(parseManifest(BASE)), []);
+});
+
+t.test("what the ceiling takes from a profile is among the warnings", async (t) => {
+  t.same(profileWarnings("own.json", []), []);
+  t.same(profileWarnings("own.json", ["narrowed clone", "refused ptrace", "narrowed socket"]), [
+    "own.json: the host's ceiling allows these with some arguments only: clone, socket.",
+    "own.json: the host's ceiling keeps these refused: ptrace.",
+  ]);
 });
 
 t.test("an input in argv that could be read as an option is pointed out", async (t) => {

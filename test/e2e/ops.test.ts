@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { callKeeper } from "../../src/cli/client.ts";
+import { repoPath } from "../../src/host/self.ts";
 import { programForOthers, type Result, TestAppliance } from "./appliance.ts";
 import { answer, caughtUp, EXAMPLES, logged, opFolder, plain } from "./slack-rig.ts";
 
@@ -195,6 +196,46 @@ t.test("validate says what publish says", async (t) => {
     /can't run .* confirmation by totp/,
     /can't run .* secrets/,
   ]);
+});
+
+t.test("a system call profile of the bundle's own", async (t) => {
+  const shipped = JSON.parse(readFileSync(repoPath("policies/seccomp/network.json"), "utf8"));
+  const allow = (...names: string[]) => ({ names, action: "SCMP_ACT_ALLOW" });
+  for (const rule of shipped.syscalls)
+    rule.names = (rule.names as string[]).filter((name) => name !== "umask");
+  const profile = {
+    ...shipped,
+    defaultErrnoRet: 1,
+    syscalls: [...shipped.syscalls, allow("clone", "ptrace")],
+  };
+  const made = (own: object) =>
+    folder(`${GOOD.replace("good", "own")}seccomp: own.json\n`, {
+      "main.sh": "#!/bin/sh\numask 22\necho ran\n",
+      "own.json": JSON.stringify(own),
+    });
+  const warnings = [/some arguments only: clone\./, /keeps these refused: ptrace\./];
+  const path = made(profile);
+  t.match(
+    ((await appliance.ok(["op", "validate", path, "--json"])).json() as { warnings: string[] }).warnings,
+    warnings,
+  );
+  t.match(((await appliance.publish(path)).json() as { warnings: string[] }).warnings, warnings);
+  const run = (await appliance.ok(["run", "demo/own", "--json"])).json() as { run: string; output: string };
+  t.equal(run.output, "ran\n");
+  await caughtUp(appliance);
+  t.ok(
+    logged(appliance, "sandbox.denied").some((e) => JSON.stringify(e).includes("umask")),
+    "a refusal is an event",
+  );
+
+  const wide = made({ ...profile, syscalls: [allow("read", "bpf")] });
+  for (const word of ["validate", "publish"]) {
+    const said = await appliance.cli(["op", word, wide]);
+    t.equal(said.status, 2, word);
+    t.match(said.stderr, /seccomp, own\.json: it allows a call that the ceiling never does: bpf/, word);
+  }
+  await caughtUp(appliance);
+  t.ok(logged(appliance, "op.refused").some((e) => JSON.stringify(e).includes("never does: bpf")));
 });
 
 t.test("who is no coder does not publish, roll back, disable or look", { skip: rootOnly() }, async (t) => {

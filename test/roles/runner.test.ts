@@ -228,6 +228,40 @@ t.test("orders that are refused start nothing, and say why", async (t) => {
   t.match(await k.wait("run.finished", "r-fine"), { outcome: "exited", exit: 0 });
 });
 
+t.test("a bundle's own system call profile: asked about, then run with", async (t) => {
+  const k = new Keeper();
+  t.teardown(() => k.stop());
+  await k.wait("runner.ready");
+  const shipped = JSON.parse(readFileSync(repoPath("policies/seccomp/network.json"), "utf8"));
+  for (const rule of shipped.syscalls)
+    rule.names = (rule.names as string[]).filter((name) => name !== "umask");
+  const profile = Buffer.from(JSON.stringify(shipped));
+  k.connection.send({ type: "profile.check", id: 7 }, [profile]);
+  t.match(await k.wait("profile.checked"), { id: 7, ok: true, reason: "", notes: [] });
+  k.got.length = 0;
+  const wide = { defaultAction: "SCMP_ACT_ERRNO", syscalls: [{ names: ["bpf"], action: "SCMP_ACT_ALLOW" }] };
+  k.connection.send({ type: "profile.check", id: 8 }, [Buffer.from(JSON.stringify(wide))]);
+  t.match(await k.wait("profile.checked"), { id: 8, ok: false, reason: /never does: bpf/ });
+
+  const files = (bytes: Buffer): BundleFile[] => [{ path: "own.json", mode: 0o644, bytes }];
+  const umask = ["/bin/sh", "-c", "umask 22; echo ran"];
+  k.order("r-own", umask, { seccomp: "own.json" }, [], files(profile));
+  t.match(await k.wait("run.finished", "r-own"), { outcome: "exited", denied: [] });
+  shipped.defaultErrnoRet = 1;
+  k.order("r-seen", umask, { seccomp: "own.json" }, [], files(Buffer.from(JSON.stringify(shipped))));
+  const seen = await k.wait("run.finished", "r-seen");
+  t.ok(
+    seen.denied.some((d) => d.call.startsWith("umask")),
+    JSON.stringify(seen),
+  );
+  k.order("r-wide", umask, { seccomp: "own.json" }, [], files(Buffer.from(JSON.stringify(wide))));
+  t.match(await k.wait("run.finished", "r-wide"), { outcome: "launch_failed", detail: /never does: bpf/ });
+  k.order("r-none", umask, { seccomp: "own.json" });
+  t.match(await k.wait("run.finished", "r-none"), { outcome: "launch_failed", detail: /lacks/ });
+  k.order("r-name", umask, { seccomp: "wide" });
+  t.match(await k.wait("run.finished", "r-name"), { outcome: "launch_failed", detail: /not compiled/ });
+});
+
 t.test("more than 32 live runs are refused; cancel and lock end them", async (t) => {
   const k = new Keeper();
   t.teardown(() => k.stop());

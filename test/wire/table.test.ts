@@ -19,6 +19,8 @@ const MAY: Record<string, string> = {
   "runner.test": "keeper>runner both 0 0",
   "runner.ready": "runner>keeper both 0 0",
   "run.order": "keeper>runner open 33 16777216",
+  "profile.check": "keeper>runner open 1 262144",
+  "profile.checked": "runner>keeper open 0 0",
   "run.cancel": "keeper>runner open 0 0",
   "run.started": "runner>keeper open 0 0",
   "run.output": "runner>keeper open 1 65536",
@@ -37,6 +39,7 @@ const MAY: Record<string, string> = {
 const LEAST: Record<string, number> = {
   "gateway.connect": 2,
   "run.order": 1,
+  "profile.check": 1,
   "run.output": 1,
   "notary.open": 1,
   "ctl.output": 1,

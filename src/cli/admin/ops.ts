@@ -1,10 +1,12 @@
 import type { Command as Program } from "commander";
 import { encodeBundle, openBundle } from "../../core/bundle.ts";
-import { SallyportError } from "../../core/errors.ts";
-import { manifestWarnings } from "../../core/manifest-warnings.ts";
+import { asSallyportError, SallyportError } from "../../core/errors.ts";
+import { manifestWarnings, profileWarnings } from "../../core/manifest-warnings.ts";
+import { Profiles } from "../../exec/profiles.ts";
 import { readBundleFolder } from "../bundle-folder.ts";
 import { pairs, printData, table } from "../print.ts";
 import { common, globalsOf } from "../program.ts";
+import { openSandbox } from "../sandbox.ts";
 import type { Admin } from "./context.ts";
 
 type Version = { version: number; digest: string; publisher: string; published: string; bytes: number };
@@ -14,9 +16,10 @@ export function addOps(program: Program, admin: Admin): void {
   const op = program.command("op").description("Ops: validate, publish, look at");
   common(op.command("validate <dir>"))
     .description("check an Op's folder as publish would, without a keeper")
-    .action((dir: string, _: object, command: Program) => {
-      const { manifest, digest, files } = openBundle(encodeBundle(readBundleFolder(dir)));
-      const warnings = manifestWarnings(manifest);
+    .action(async (dir: string, _: object, command: Program) => {
+      const opened = openBundle(encodeBundle(readBundleFolder(dir)));
+      const { manifest, digest, files } = opened;
+      const warnings = [...manifestWarnings(manifest), ...(await checkProfile(opened))];
       printData(
         { ok: true, op: manifest.op, digest, files: files.length, warnings },
         globalsOf(command).json,
@@ -100,6 +103,26 @@ export function addOps(program: Program, admin: Admin): void {
     .action((name: string, _: object, command: Program) =>
       admin.show(command, "op.disable", { op: name }, () => [`${name} is disabled.`]),
     );
+}
+
+/** As the runner does at publish; where no sandbox can be made here, that is a warning. Throws `bundle_invalid`. */
+async function checkProfile({ manifest, files }: ReturnType<typeof openBundle>): Promise<string[]> {
+  const file = files.find(({ path }) => path === manifest.seccomp);
+  if (file === undefined || !manifest.seccomp.endsWith(".json")) return [];
+  const sandbox = openSandbox("serve");
+  try {
+    const ended = sandbox.launcher.ended.then((why) => {
+      throw new SallyportError("launch_failed", `The launcher ended: ${why}.`);
+    });
+    const compiled = new Profiles(sandbox.launcher).compile(file.bytes);
+    return profileWarnings(file.path, (await Promise.race([compiled, ended])).notes);
+  } catch (error) {
+    const { code, detail } = asSallyportError(error);
+    if (code !== "launch_failed") throw new SallyportError(code, `seccomp, ${file.path}: ${detail}`);
+    return [`${file.path} was not checked, as no sandbox can be made here. ${detail}`];
+  } finally {
+    await sandbox.close();
+  }
 }
 
 function versionOf(text: string): number {

@@ -2,7 +2,7 @@ import { openBundle } from "../../core/bundle.ts";
 import { asSallyportError, SallyportError } from "../../core/errors.ts";
 import { parseOpRef } from "../../core/identity.ts";
 import { manifestFromJson, manifestToJson } from "../../core/manifest.ts";
-import { manifestWarnings } from "../../core/manifest-warnings.ts";
+import { manifestWarnings, profileWarnings } from "../../core/manifest-warnings.ts";
 import { listNamespaces } from "../../store/namespaces.ts";
 import {
   activateVersion,
@@ -25,6 +25,7 @@ export const ops: Handlers = {
     const opened = await openOrRefuse(session, caller, parts[0]!);
     const { manifest, digest } = opened;
     await session.access.demandNamespace(caller, "publish", manifest.namespace);
+    const narrowed = await checkProfile(session, caller, opened);
     const version = await session.store.mutate(async (tx) => {
       const published = await publishVersion(tx, {
         namespace: manifest.namespace,
@@ -50,7 +51,7 @@ export const ops: Handlers = {
       op: manifest.op,
       version: version.number,
       digest,
-      warnings: manifestWarnings(manifest),
+      warnings: [...manifestWarnings(manifest), ...narrowed],
     };
   },
   "op.list": async ({ session, caller }) => {
@@ -133,12 +134,37 @@ async function openOrRefuse(
     const known = asSallyportError(error);
     const refusal =
       known.code === "internal" ? new SallyportError("bundle_invalid", "", { cause: error }) : known;
-    const { code, message: reason } = refusal;
-    await store.mutate((tx) => {
-      tx.log({ type: "op.refused", outcome: "denied", actor, reason, policy: code, data: { code } });
-    });
-    throw refusal;
+    return refusePublish(store, actor, refusal);
   }
+}
+
+async function refusePublish(
+  store: Session["store"],
+  actor: CommandContext<"op.publish">["caller"]["actor"],
+  refusal: SallyportError,
+): Promise<never> {
+  const { code, message: reason } = refusal;
+  await store.mutate((tx) => {
+    tx.log({ type: "op.refused", outcome: "denied", actor, reason, policy: code, data: { code } });
+  });
+  throw refusal;
+}
+
+/** The runner compiles the bundle's own profile; what the ceiling takes from it comes back as warnings. */
+async function checkProfile(
+  { store, profiles }: Session,
+  { actor }: CommandContext<"op.publish">["caller"],
+  { manifest, files }: ReturnType<typeof openBundle>,
+): Promise<string[]> {
+  const file = files.find(({ path }) => path === manifest.seccomp);
+  if (file === undefined || !manifest.seccomp.endsWith(".json")) return [];
+  const { ok, reason, notes } = await profiles.check(file.bytes);
+  if (ok) return profileWarnings(file.path, notes);
+  return refusePublish(
+    store,
+    actor,
+    new SallyportError("bundle_invalid", `seccomp, ${file.path}: ${reason}`),
+  );
 }
 
 async function demandOn(
