@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 
 #include "child.h"
 #include "die.h"
+#include "engine.h"
 
 static void exec_op(struct child *c) {
     char **argv = c->spec->argv, **envp = c->spec->envp;
@@ -52,13 +54,15 @@ static void exec_op(struct child *c) {
 static int op_main(void *arg) {
     struct child *c = arg;
     must(setsid() < 0, "setsid");
-    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS) die("keyring");
+    /* EACCES: gVisor, which has no keyrings but the one that it starts with. */
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS && !(c->inner && errno == EACCES)) die("keyring");
     limits_apply(c);
     must(chdir(c->spec->cwd ? c->spec->cwd : "/op"), "cwd");
     sigset_t none;
     sigemptyset(&none);
     must(sigprocmask(SIG_SETMASK, &none, NULL), "sigmask");
-    must(close_range(c->has_fd3 ? 4 : 3, ~0U, CLOSE_RANGE_CLOEXEC), "close_range");
+    /* No descriptor is above INT_MAX, and gVisor refuses more. */
+    must(close_range(c->has_fd3 ? 4 : 3, INT_MAX, CLOSE_RANGE_CLOEXEC), "close_range");
     landlock_op(c);
     c->listener = seccomp_install(c->spec->filter, c->spec->filter_len);
     exec_op(c);
@@ -124,7 +128,7 @@ void init_run(struct child *c) {
     explicit_bzero(c->spec->arena, c->spec->arena_used);
     munmap(c->spec->map, c->spec->map_size);
 
-    struct pkt_ended ended = {'E', supervise(op, &set)};
+    struct pkt_ended ended = {'E', c->inner ? engine_inner_supervise(op, &set) : supervise(op, &set)};
     send_packet(&ended, sizeof ended, -1);
     _exit(0);
 }
@@ -133,6 +137,7 @@ void child_main(struct child *c) {
     die_to(CHILD_CTL);
     ns_enter(c);
     mounts_build(c);
+    if (c->spec->engine) engine_run(c);
     caps_drop();
     init_run(c);
 }

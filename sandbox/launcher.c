@@ -15,6 +15,7 @@
 
 #include "confine.h"
 #include "die.h"
+#include "engine.h"
 #include "run.h"
 
 static struct loop loop;
@@ -135,7 +136,7 @@ int main(int argc, char **argv) {
     char *end = NULL;
     long fd = argc == 3 && argv[2][0] >= '0' && argv[2][0] <= '9' ? strtol(argv[2], &end, 10) : -1;
     if (fd < 0 || fd > 1 << 20 || *end) {
-        dprintf(2, "usage: launcher confine|runner|serve|once DESCRIPTOR\n");
+        dprintf(2, "usage: launcher confine|runner|serve|once|op DESCRIPTOR\n");
         return 2;
     }
     if (fcntl((int)fd, F_GETFD) < 0) die("descriptor");
@@ -150,6 +151,7 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "runner") == 0) return mode_runner((int)fd, parent);
     if (strcmp(argv[1], "serve") == 0) return mode_serve((int)fd);
     if (strcmp(argv[1], "once") == 0) return mode_once((int)fd);
+    if (strcmp(argv[1], "op") == 0) engine_inner((int)fd);
     dprintf(2, "launcher: unknown mode %.20s\n", argv[1]);
     return 2;
 }

@@ -6,16 +6,20 @@
 #include "child.h"
 #include "die.h"
 
+/* gVisor knows some limits that nobody can set there. */
+static bool unsettable;
+
 static void lower(__rlimit_resource_t which, rlim_t value, const char *step) {
     struct rlimit now;
     must(getrlimit(which, &now), step);
     if (now.rlim_max != RLIM_INFINITY && value > now.rlim_max) value = now.rlim_max;
     struct rlimit next = {value, value};
-    must(setrlimit(which, &next), step);
+    must(setrlimit(which, &next) && !(unsettable && errno == EPERM), step);
 }
 
 void limits_apply(const struct child *c) {
     const uint64_t *limit = c->spec->limit;
+    unsettable = c->inner;
     /* 1, not 0: a core_pattern that names a program (systemd-coredump) ignores 0 but not this, see core(5). */
     lower(RLIMIT_CORE, 1, "rlimit(core)");
     lower(RLIMIT_MEMLOCK, 64 << 10, "rlimit(memlock)");

@@ -12,6 +12,7 @@
 
 #include "child.h"
 #include "die.h"
+#include "engine.h"
 
 /* Where the new root is put together. Only has to exist; what was there is reached through descriptors opened before. */
 #define STAGE "/usr"
@@ -174,7 +175,7 @@ static void make_root(struct child *c) {
     char options[96];
     /* Room for the Op's files, each rounded up to pages, and our own handful. It turns read-only before the Op starts. */
     snprintf(options, sizeof options, "mode=0755,size=%zuk,nr_inodes=%zu",
-             (c->spec->content_bytes >> 10) + c->spec->file_count * 8 + 1024, c->spec->file_count * 8 + 512);
+             (c->spec->content_bytes >> 10) + c->spec->file_count * 8 + 1024 + (c->spec->engine ? 2048 : 0), c->spec->file_count * 8 + 512);
     must(mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, options), "root");
     must(chdir(STAGE), "root");
 }
@@ -227,12 +228,14 @@ void mounts_build(struct child *c) {
     make_secrets(c);
     if (c->spec->root) root_etc(c);
     if (c->spec->node) root_node(c);
-    make_proc(c);
+    if (c->spec->engine) make_dir("proc", 0555);
+    else make_proc(c);
     make_tmp(c);
     make_dir("op", 0755);
     files_write(c, "op", TREE_OP, 0555, 0444);
     /* A mount of its own: the one place in the new root where something may be executed. */
     attach(clone_tree("op", PROGRAMS), "op");
+    if (c->spec->engine) engine_root(c, STAGE);
 
     must((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
     must(umount2(".", MNT_DETACH), "detach");

@@ -59,6 +59,7 @@ enum record_type {
     REC_CGROUP = 12,
     REC_ROOT = 14,
     REC_NODE = 18,
+    REC_ENGINE = 16,
     REC_EXEC_FD = 20,
     REC_EXEC_PATH = 21,
     REC_KEEP_FD = 22,

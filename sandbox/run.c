@@ -120,7 +120,7 @@ void run_hear(struct loop *loop, struct run *run) {
         int listener = -1;
         struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
         if (h && h->cmsg_type == SCM_RIGHTS) memcpy(&listener, CMSG_DATA(h), sizeof listener);
-        if (data[0] == 'F' && n >= 5 && !run->failed) {
+        if (data[0] == 'F' && n >= 5 && !run->failed && !run->started) {
             uint32_t error;
             memcpy(&error, data + 1, 4);
             size_t size = (size_t)n - 5 < 64 ? (size_t)n - 5 : 64;

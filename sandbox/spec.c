@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine.h"
+
 static struct spec *refuse(struct failure *why, const char *step, int error) {
     why->step = step;
     why->error = error;
@@ -64,7 +66,7 @@ static bool read_file_record(struct spec *s, const uint8_t *p, uint32_t n, struc
     if (n < 8) return bad(why, "spec.file", EINVAL);
     uint8_t tree = p[0], kind = p[1];
     uint16_t mode = get16(p + 2), path_size = get16(p + 4);
-    if (tree < TREE_OP || tree > TREE_ETC || kind < KIND_FILE || kind > KIND_SYMLINK || get16(p + 6) || mode > 0777)
+    if (tree < TREE_OP || tree > TREE_BUNDLE || kind < KIND_FILE || kind > KIND_SYMLINK || get16(p + 6) || mode > 0777)
         return bad(why, "spec.file", EINVAL);
     if (kind == KIND_SYMLINK && tree != TREE_ETC) return bad(why, "spec.file", ELOOP);
     if (path_size > n - 8 || path_size > SPEC_MAX_PATH) return bad(why, "spec.file", ENAMETOOLONG);
@@ -172,6 +174,8 @@ static bool run_record(struct spec *s, uint16_t type, const uint8_t *p, uint32_t
     case REC_NODE:
         s->node = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
         return s->node ? true : bad(why, "spec.node", EINVAL);
+    case REC_ENGINE:
+        return read_u32(p, n, 1, ENGINE_LAST, &s->engine) ? true : bad(why, "spec.engine", EINVAL);
     default:
         return bad(why, "spec.type", EINVAL);
     }
@@ -271,6 +275,8 @@ static void set_defaults(struct spec *s) {
         if (s->limit[i] == UINT64_MAX) s->limit[i] = value[i];
     if (!s->hostname) s->hostname = "op";
     if (!s->uid) s->uid = s->gid = 1000;
+    /* The runtimes want to be root of their own user namespace; the Op is who their configuration says. */
+    if (s->engine) s->uid = s->gid = 0;
 }
 
 struct spec *spec_parse(uint8_t *map, size_t size, enum spec_kind kind, struct failure *why) {

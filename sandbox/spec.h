@@ -22,7 +22,7 @@ enum {
 };
 
 enum spec_kind { SPEC_RUN, SPEC_CONFINE };
-enum tree { TREE_OP = 1, TREE_SECRETS = 2, TREE_ETC = 3 };
+enum tree { TREE_OP = 1, TREE_SECRETS = 2, TREE_ETC = 3, TREE_BUNDLE = 4 /* an engine's */ };
 enum file_kind { KIND_FILE = 1, KIND_DIRECTORY = 2, KIND_SYMLINK = 3 };
 /* RIGHT_LIST (names of directories only) is for the launcher's own rules; a spec can't ask for it. */
 enum { RIGHT_READ = 1, RIGHT_WRITE = 2, RIGHT_EXEC = 4, RIGHT_LIST = 8, RIGHT_OPTIONAL = 128 };
@@ -62,6 +62,8 @@ struct spec {
     bool loopback, cgroup_required;
     const char *root; /* host path of an imported root file system; NULL: the host's own /usr */
     const char *node; /* host path of the executable to be the run's Node; NULL: none */
+    uint32_t engine;            /* engine.h; 0: none */
+    const char *engine_program; /* set by the launcher */
 
     int exec_fd; /* -1: exec_path */
     const char *exec_path;

@@ -75,8 +75,18 @@ const MISSING: Readonly<Record<string, string>> = {
 };
 
 /** The launcher's FAILED as a sentence: an Op that can't be executed is the Op's fault, everything else the host's. */
-export function failedResult({ errno, step }: Failed, program: string): RunResult {
+export function failedResult({ errno, step }: Failed, program: string, engineSaid = ""): RunResult {
   const name = errnoName(errno);
+  if (step === "engine")
+    return launchFailed(
+      `The engine ended before it had started the Op. ${engineSaid === "" ? "It said nothing" : `It said: ${engineSaid}`}.`,
+    );
+  if (step === "engine.program")
+    return launchFailed(
+      name === "EPERM"
+        ? "The engine's program, or a folder that it is in, can be written by others than root."
+        : "The engine that the Op asks for is not installed on this host.",
+    );
   if (step === "exec") {
     const hint =
       name === "ENOENT"

@@ -1,3 +1,4 @@
+import { readSync } from "node:fs";
 import { Socket } from "node:net";
 import { assetText } from "../host/asset.ts";
 import { harden } from "../host/harden.ts";
@@ -105,9 +106,10 @@ export class LiveRun {
   }
 
   #fail(frame: Failed): void {
+    const said = frame.step === "engine" ? lastWords(this.#options.fds.stderr, this.#options.secrets) : "";
     for (const fd of Object.values(this.#options.fds)) harden().closeFd(fd);
     this.#stop();
-    const result = failedResult(frame, this.#options.program);
+    const result = failedResult(frame, this.#options.program, said);
     const { outcome } = result;
     this.#resolve(
       this.#canceled
@@ -195,6 +197,29 @@ class ControlChannel {
     if (this.#socket.writable && this.#socket.writableLength < 4096)
       this.#socket.write(`${JSON.stringify({ error: `ignored ${why}` })}\n`);
   }
+}
+
+const ENGINE_WORDS = 16 * 1024;
+
+/** What an OCI runtime said before it gave up: its last line, cleaned. */
+function lastWords(fd: number, secrets: SecretForms | null): string {
+  const bytes = Buffer.alloc(ENGINE_WORDS);
+  let size = 0;
+  try {
+    for (;;) {
+      const n = readSync(fd, bytes, size, bytes.length - size, null);
+      if (n === 0) break;
+      size += n;
+    }
+  } catch {
+    // Nothing more is there now; who wrote it has ended.
+  }
+  const lines = bytes
+    .toString("utf8", 0, size)
+    .replace(/[^ -~\n]/g, "?")
+    .split("\n");
+  const last = lines.findLast((line) => line.trim() !== "") ?? "";
+  return redactText(secrets, last).slice(0, 300);
 }
 
 let names: Readonly<Record<string, string>> | undefined;

@@ -1,3 +1,4 @@
+import type { OciEngine } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import { LAUNCH_BYTES } from "../core/launch-size.ts";
 import { record, u32 } from "../host/tlv.ts";
@@ -16,9 +17,13 @@ const TYPE = {
   cgroup: 12,
   root: 14,
   node: 18,
+  engine: 16,
 } as const;
 
-const TREE = { op: 1, secrets: 2, etc: 3 } as const;
+const TREE = { op: 1, secrets: 2, etc: 3, bundle: 4 } as const;
+
+/** sandbox/engine.h */
+const ENGINE_ID: Readonly<Record<OciEngine, number>> = { crun: 1, runc: 2, gvisor: 3 };
 
 const LIMIT = {
   wallMs: 1,
@@ -73,6 +78,8 @@ export interface LaunchSpec {
   readonly node?: string;
   /** True: the run fails to launch where memory or pids can't be limited by a cgroup. */
   readonly cgroupRequired: boolean;
+  /** Absent: the launcher itself. */
+  readonly engine?: OciEngine;
 }
 
 /** Encodes a spec as the launcher reads it. Throws `launch_failed` when it passes one of the launcher's bounds. */
@@ -99,6 +106,7 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
   out.push(record(TYPE.cgroup, u32(spec.cgroupRequired ? 1 : 0)));
   if (spec.root !== undefined) out.push(record(TYPE.root, text(spec.root, "root")));
   if (spec.node !== undefined) out.push(record(TYPE.node, text(spec.node, "executable's path")));
+  if (spec.engine !== undefined) out.push(record(TYPE.engine, u32(ENGINE_ID[spec.engine])));
   const other = out.reduce((sum, part) => sum + part.length, 0);
   out.push(record(TYPE.seccomp, spec.seccomp));
   let names = 0;
