@@ -41,6 +41,7 @@ _Noreturn void child_main(struct child *c);
 void descriptors_place(struct child *c, const int stdio[4], int ctl, int self);
 void order_wait(struct child *c);
 void ns_enter(struct child *c);
+void egress_hand_over(struct child *c);
 void mounts_build(struct child *c);
 void root_open(struct child *c);
 void root_attach(struct child *c);

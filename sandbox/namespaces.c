@@ -38,6 +38,9 @@ void ns_enter(struct child *c) {
     /* The cgroup we are in becomes the root of what we see. Mounts only now, as the host has them now (see start.c). */
     must(unshare(CLONE_NEWCGROUP | CLONE_NEWNS), "unshare");
     root_open(c);
+    if (c->spec->loopback || c->spec->egress_path) loopback_up();
+    /* Still as the launcher's own account, which alone may connect to the egress process. */
+    if (c->spec->egress_path) egress_hand_over(c);
     become(c->spec->uid, c->spec->gid);
 
     /* A change of identity clears it, so only now; then look whether the parent was gone before it took effect. */
@@ -48,5 +51,4 @@ void ns_enter(struct child *c) {
 
     must(sethostname(c->spec->hostname, strlen(c->spec->hostname)), "sethostname");
     must(setdomainname("", 0), "setdomainname");
-    if (c->spec->loopback) loopback_up();
 }

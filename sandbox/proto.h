@@ -60,6 +60,7 @@ enum record_type {
     REC_ROOT = 14,
     REC_NODE = 18,
     REC_ENGINE = 16,
+    REC_EGRESS = 15, /* token, then the path of the egress process's socket */
     REC_EXEC_FD = 20,
     REC_EXEC_PATH = 21,
     REC_KEEP_FD = 22,

@@ -176,6 +176,11 @@ static bool run_record(struct spec *s, uint16_t type, const uint8_t *p, uint32_t
         return s->node ? true : bad(why, "spec.node", EINVAL);
     case REC_ENGINE:
         return read_u32(p, n, 1, ENGINE_LAST, &s->engine) ? true : bad(why, "spec.engine", EINVAL);
+    case REC_EGRESS:
+        if (n <= EGRESS_TOKEN || p[EGRESS_TOKEN] != '/') return bad(why, "spec.egress", EINVAL);
+        memcpy(s->egress_token, p, EGRESS_TOKEN);
+        s->egress_path = keep_string(s, p + EGRESS_TOKEN, n - EGRESS_TOKEN);
+        return s->egress_path ? true : bad(why, "spec.egress", EINVAL);
     default:
         return bad(why, "spec.type", EINVAL);
     }

@@ -19,6 +19,7 @@ enum {
     SPEC_MAX_KEEP = 64,
     SPEC_MAX_RULES = 128,
     SPEC_MAX_RLIMITS = 16,
+    EGRESS_TOKEN = 16,
 };
 
 enum spec_kind { SPEC_RUN, SPEC_CONFINE };
@@ -64,6 +65,8 @@ struct spec {
     const char *node; /* host path of the executable to be the run's Node; NULL: none */
     uint32_t engine;            /* engine.h; 0: none */
     const char *engine_program; /* set by the launcher */
+    const char *egress_path; /* NULL: no way out */
+    uint8_t egress_token[EGRESS_TOKEN];
 
     int exec_fd; /* -1: exec_path */
     const char *exec_path;
