@@ -29,6 +29,7 @@ const S = "string";
 const N = "number";
 const B = "boolean";
 const SUBJECT = { subject: S, subjectKind: S } as const;
+const CONNECTION = { target: S, address: S, bytesOut: N, bytesIn: N, durationMs: N, count: N } as const;
 const SLACK_USER = { team: S, enterprise: S, slackUser: S } as const;
 
 export const CATALOGUE = {
@@ -241,6 +242,7 @@ export const CATALOGUE = {
     args: N,
     request: S,
     root: S,
+    network: S,
   }),
   "run.queued": row("process_queued", 1, "a run waits for its turn", { ahead: N }),
   "run.started": row("process_started", 1, "an order went to the runner", { digest: S, version: N, pid: N }),
@@ -271,6 +273,12 @@ export const CATALOGUE = {
       count: N,
     },
   ),
+
+  // Network of runs. `count`: of a run that makes very many connections, so many alike.
+  "network.connected": row("session_created", 1, "an Op's connection was let through", CONNECTION),
+  "network.closed": row("session_expired", 1, "an Op's connection ended", CONNECTION),
+  "network.refused": row("malicious_direct_reference", 4, "an Op's connection was refused", CONNECTION),
+  "network.failed": row(null, 3, "an Op's connection could not be made", CONNECTION),
 
   // Slack
   "slack.tokens_set": row("authn_token_created", 4, "the Slack tokens were entered", { app: S, team: S }),

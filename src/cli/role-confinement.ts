@@ -6,7 +6,7 @@ import { FACT_PATHS } from "../host/facts.ts";
 import { selfExec } from "../host/self.ts";
 
 /** What each role is started with and what it may reach: DESIGN's table (section 2) as data. */
-export type RoleName = "keeper" | "gateway" | "runner" | "notary";
+export type RoleName = "keeper" | "gateway" | "runner" | "notary" | "egress";
 
 /** What the person who started `serve` decided. */
 export type RoleSite = {
@@ -17,6 +17,8 @@ export type RoleSite = {
   limits: string;
   /** Directory of imported root file systems. */
   runtimes: string;
+  /** Blocks of addresses that are not public and that Ops may be let through to. */
+  private: readonly string[];
 };
 
 export type RoleConfinement = {
@@ -35,6 +37,9 @@ export type RoleConfinement = {
 const rw = (path: string): PathRight => ({ path, read: true, write: true });
 const ro = (path: string): PathRight => ({ path, read: true });
 
+/** What resolving names and verifying certificates reads. */
+const NETWORK_PATHS = [ro("/etc"), ro("/usr/share/ca-certificates"), ro("/run/systemd/resolve")];
+
 const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement, "seccomp">>> = {
   keeper: ({ dirs: { state, run, log } }) => ({
     args: ["--state-dir", state, "--run-dir", run, "--log-dir", log],
@@ -44,7 +49,13 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
   }),
   gateway: ({ slackApiUrl, gatewayArgs }) => ({
     args: ["--slack-api-url", slackApiUrl, ...gatewayArgs],
-    paths: [ro("/etc"), ro("/usr/share/ca-certificates"), ro("/run/systemd/resolve")],
+    paths: NETWORK_PATHS,
+    connect: true,
+    launcher: "confine",
+  }),
+  egress: (site) => ({
+    args: ["--private", site.private.join(",")],
+    paths: NETWORK_PATHS,
     connect: true,
     launcher: "confine",
   }),

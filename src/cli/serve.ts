@@ -40,6 +40,7 @@ async function serve(globals: Globals, { postRate, endWithStdin }: Options): Pro
   const supervisor = new Supervisor({
     limits: config.limits,
     runtimes: runtimesDir(config, dirs.state),
+    private: config.network.private,
     dirs,
     slackApiUrl,
     ...(postRate === undefined ? {} : { gatewayArgs: ["--post-rate", postRate] }),

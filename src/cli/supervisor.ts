@@ -1,19 +1,21 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { constants, mkdirSync, openSync } from "node:fs";
+import { constants, mkdirSync, openSync, rmSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { SallyportError } from "../core/errors.ts";
 import type { Dirs } from "../host/dirs.ts";
 import { harden } from "../host/harden.ts";
+import { copyOf, listenUnix } from "../host/listen.ts";
 import { openProgram } from "../host/program.ts";
 import { LOCKED_EXIT } from "../host/role.ts";
 import { selfExec } from "../host/self.ts";
+import { EGRESS_SOCKET } from "../keeper/egress.ts";
 import { exitOf, KeeperFailed, notStarted } from "./child.ts";
 import { encodeRole, ROLE_FD, type RoleName, type RoleSite, roleConfinement } from "./role-confinement.ts";
 
 type PeerName = Exclude<RoleName, "keeper">;
-const PEERS: readonly PeerName[] = ["notary", "runner", "gateway"];
+const PEERS: readonly PeerName[] = ["notary", "egress", "runner", "gateway"];
 
 const MAX_DEATHS = 5;
 const DEATHS_MS = 60_000;
@@ -36,6 +38,8 @@ export class Supervisor {
   readonly #launcher: number;
   readonly #running = new Map<RoleName, Running>();
   readonly #deaths: number[] = [];
+  /** Made here, so that egress needs no right to make a socket, and kept, so that the one after it takes over. */
+  #egressListener: number | undefined;
   #toKeeper: { notify: Socket; handover: number } | undefined;
   #stopping = false;
   #keeperReady = false;
@@ -49,6 +53,8 @@ export class Supervisor {
     limits: string;
     /** Directory of imported root file systems. */
     runtimes: string;
+    /** Blocks of addresses that are not public and that Ops may be let through to. */
+    private: readonly string[];
     log: Logger;
   }) {
     this.#site = {
@@ -57,6 +63,7 @@ export class Supervisor {
       gatewayArgs: o.gatewayArgs ?? [],
       limits: o.limits,
       runtimes: o.runtimes,
+      private: o.private,
     };
     this.#log = o.log;
     this.#launcher = openProgram("launcher", LAUNCHER_FROM, [o.dirs.state, "/var/tmp", "/tmp"]);
@@ -72,6 +79,7 @@ export class Supervisor {
     mkdirSync(log, { recursive: true, mode: 0o750 });
     mkdirSync(join(state, "notary"), { recursive: true, mode: 0o700 });
     await this.#startKeeper();
+    this.#egressListener ??= await listenUnix(join(run, EGRESS_SOCKET));
     if (!this.#stopping) for (const role of PEERS) this.#startPeer(role);
   }
 
@@ -91,6 +99,7 @@ export class Supervisor {
     await gone;
     clearTimeout(timer);
     this.#toKeeper?.notify.destroy();
+    rmSync(join(this.#site.dirs.run, EGRESS_SOCKET), { force: true });
     this.#ended(status);
   }
 
@@ -159,7 +168,9 @@ export class Supervisor {
     if (to === undefined) return;
     const [keepers, theirs] = harden().socketpair();
     try {
-      this.#spawn(role, { SALLYPORT_PEER_FD: theirs });
+      const fds: Record<string, number> = { SALLYPORT_PEER_FD: theirs };
+      if (role === "egress") fds.SALLYPORT_EGRESS_FD = copyOf(this.#egressListener!);
+      this.#spawn(role, fds);
       harden().sendFds(to.handover, Buffer.from(role), [keepers]);
       to.notify.write(".");
     } finally {

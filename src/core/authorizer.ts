@@ -39,6 +39,8 @@ export interface OpRow {
   readonly channels: readonly string[] | null;
   readonly confirm: "none" | "totp" | "local";
   readonly disabled: boolean;
+  /** The manifest's network targets, as written there without `tls://`; absent: none. */
+  readonly network?: readonly string[];
 }
 
 /** Each action and the kinds of resource that it is asked about. */

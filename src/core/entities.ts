@@ -117,6 +117,7 @@ function opEntity(op: OpRow, namespace: NamespaceRow): EntityJson {
     namespace: ref("Namespace", namespace.name),
     confirm: op.confirm,
     disabled: op.disabled,
+    network: [...(op.network ?? [])],
   };
   if (op.channels !== null) attrs.channels = op.channels.map((id) => ref("Channel", id));
   return entity(uid("Op", op.name), attrs, [uid("Namespace", namespace.name)]);

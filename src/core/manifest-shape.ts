@@ -43,6 +43,8 @@ export interface NetworkTarget {
   /** Lower-case DNS name, IPv4, or IPv6 without brackets. */
   readonly host: string;
   readonly port: number;
+  /** It may resolve to a private address, within what root allows (network.private of sallyport.yaml). */
+  readonly private?: true;
 }
 
 const NETWORK_ERROR = 'must be "host:port" (TLS) or "ssh://host:port", lower-case, a port of 1 to 65535';
@@ -70,6 +72,22 @@ export function targetText({ scheme, host, port }: NetworkTarget): string {
   return `${scheme === "ssh" ? "ssh://" : ""}${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
+const targetOf = z.string({ error: NETWORK_ERROR }).transform((value, context): NetworkTarget => {
+  const target = parseTarget(value);
+  if (target !== null) return target;
+  context.addIssue({ code: "custom", message: NETWORK_ERROR });
+  return z.NEVER;
+});
+const networkTarget = z.union(
+  [
+    targetOf,
+    z
+      .strictObject({ to: targetOf, private: z.boolean() })
+      .transform((t): NetworkTarget => (t.private ? { ...t.to, private: true } : t.to)),
+  ],
+  { error: `${NETWORK_ERROR}; or {to: "host:port", private: true}` },
+);
+
 const bundlePath = (error: string) => text(error, (value) => bundlePathFault(value) === null);
 const SECCOMP_ERROR = "must be default, strict, network, or a .json file of the folder";
 
@@ -96,16 +114,7 @@ export const manifestShape = z.strictObject(
       .record(z.string(), inputShape, { error: "must be names with types, like {env: {type: string}}" })
       .optional(),
     secrets: listOf(secret, "secrets' names", 32).optional(),
-    network: listOf(
-      z.string({ error: NETWORK_ERROR }).transform((value, context): NetworkTarget => {
-        const target = parseTarget(value);
-        if (target !== null) return target;
-        context.addIssue({ code: "custom", message: NETWORK_ERROR });
-        return z.NEVER;
-      }),
-      "targets",
-      32,
-    ).optional(),
+    network: listOf(networkTarget, "targets", 32).optional(),
     resources: listOf(
       text("must be a resource's name (a-z, 0-9, '_', '-')", (value) => isName("resource", value)),
       "resources' names",

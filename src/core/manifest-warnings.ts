@@ -1,5 +1,7 @@
+import { classOf, parseAddress } from "./addresses.ts";
 import type { Manifest } from "./manifest.ts";
 import { inputOf } from "./manifest-command.ts";
+import { targetText } from "./manifest-shape.ts";
 
 /** What is allowed yet worth a look: `op validate` and `op publish` print the same. */
 export function manifestWarnings(manifest: Manifest): string[] {
@@ -17,6 +19,13 @@ export function manifestWarnings(manifest: Manifest): string[] {
   }
   if (manifest.approval !== null && manifest.approval.group === null) {
     warnings.push("approval: without a group, anybody with the right to approve in the namespace can.");
+  }
+  for (const target of manifest.network) {
+    const address = parseAddress(target.host);
+    if (address !== null && target.private !== true && classOf(address) !== "public")
+      warnings.push(
+        `network: ${target.host} is no public address; to be let through it is written {to: "${targetText(target)}", private: true}.`,
+      );
   }
   for (const what of ungrantable(manifest))
     warnings.push(`it can't run in this version: it asks for ${what}.`);
@@ -42,12 +51,11 @@ export function profileWarnings(file: string, notes: readonly string[]): string[
 
 /** What the manifest asks for that this version can't give; an Op never runs with less confinement or more silence than it says. */
 export function ungrantable(manifest: Manifest): string[] {
-  const { confirm, approval, secrets, resources, network } = manifest;
+  const { confirm, approval, secrets, resources } = manifest;
   const asked: string[] = [];
   if (confirm !== "none") asked.push(`confirmation by ${confirm}`);
   if (approval !== null) asked.push("approval by others");
   if (secrets.length > 0) asked.push("secrets");
   if (resources.length > 0) asked.push("resources of the host");
-  if (network.length > 0) asked.push("the network");
   return asked;
 }

@@ -97,7 +97,14 @@ function build(value: unknown): Manifest {
     "secrets",
     secrets.map((secret) => secret.name),
   );
-  unique("network", (shape.network ?? []).map(targetText));
+  unique(
+    "network",
+    (shape.network ?? []).map((target) => targetText({ ...target, scheme: "tls" })),
+  );
+  if (shape.seccomp === "strict" && (shape.network ?? []).length > 0)
+    throw bad(
+      "seccomp: strict allows no internet socket; with network leave it out, or name the profile network.",
+    );
   unique("resources", shape.resources ?? []);
   unique("channels", shape.channels ?? []);
   const manifest: Manifest = {
@@ -211,7 +218,7 @@ function sourceOf(m: Manifest): Record<string, unknown> {
     network: m.network.map((target) => {
       const text = targetText(target);
       if (parseTarget(text) === null) throw bad("network: a stored target is wrong.");
-      return text;
+      return target.private === true ? { to: text, private: true } : text;
     }),
     resources: m.resources,
     limits: limitsSource(m.limits),

@@ -2,6 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import { bundleDigest, decodeBundle } from "../core/bundle.ts";
 import { SallyportError } from "../core/errors.ts";
 import { asset } from "../host/asset.ts";
+import { NETWORK_ENV } from "./network-env.ts";
 import type { LaunchSpec, SpecFile } from "./spec.ts";
 
 /** What the keeper orders (the wire's run.order). Times in ms, sizes in bytes, cpu in cores. */
@@ -26,6 +27,7 @@ export interface RunOrder {
   readonly network: readonly string[];
   /** "sha256:<64 hex>" of an imported root file system; absent: the host's own. */
   readonly root?: string | undefined;
+  readonly egress?: { readonly socket: string; readonly token: string } | undefined;
   readonly secrets: readonly { readonly name: string; readonly as: "file" | "env" }[];
 }
 
@@ -46,7 +48,8 @@ export const GRACE_MS = 500;
 
 const SECRET_BYTES = 64 * 1024;
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const OWN_ENV = /^(PATH|HOME|LANG|LC_ALL|SALLYPORT_.*|INPUT_.*|LD_.*|GCONV_PATH|GLIBC_TUNABLES)$/;
+const OWN_ENV =
+  /^(PATH|HOME|LANG|LC_ALL|SALLYPORT_.*|INPUT_.*|LD_.*|HTTPS_PROXY|ALL_PROXY|NO_PROXY|NODE_USE_ENV_PROXY|GCONV_PATH|GLIBC_TUNABLES)$/;
 
 const ETC: Readonly<Record<string, string>> = {
   passwd:
@@ -71,15 +74,13 @@ export function makeGrant(
   program?: Uint8Array,
 ): Grant {
   checkDigest(order, bundle);
-  if (order.network.length > 0)
-    throw refused(
-      "the Op asks for the network, which this version can't grant. Remove `network` from op.yaml",
-    );
+  if (order.network.length > 0 && order.egress === undefined)
+    throw refused("the Op asks for the network, and no way out was ordered with it");
   if (secrets.length !== order.secrets.length)
     throw refused(`${order.secrets.length} secrets were ordered and ${secrets.length} came`);
   checkLimits(order.limits);
   const files = [...opFiles(bundle, order.input), ...etcFiles()];
-  const env = baseEnv(order);
+  const env = { ...baseEnv(order), ...(order.egress === undefined ? {} : NETWORK_ENV) };
   const named = order.secrets.map(({ name, as }, i) => {
     const value = secrets[i]!;
     checkSecret(name, value, as);
@@ -98,11 +99,18 @@ export function makeGrant(
       cwd: "/op",
       hostname: "op",
       seccomp: program ?? seccompProgram(order.seccomp),
+      egress: egressOf(order),
       files,
       limits: { wallMs: timeMs, graceMs: GRACE_MS, memoryBytes, pids, cpu, tmpBytes: diskBytes },
       cgroupRequired,
     },
   };
+}
+
+function egressOf({ egress }: RunOrder): LaunchSpec["egress"] {
+  return egress === undefined
+    ? undefined
+    : { socket: egress.socket, token: Buffer.from(egress.token, "hex") };
 }
 
 /** A grant that no order stands behind: for the self-test and for tests. */

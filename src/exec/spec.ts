@@ -18,6 +18,7 @@ const TYPE = {
   root: 14,
   node: 18,
   engine: 16,
+  egress: 15,
 } as const;
 
 const TREE = { op: 1, secrets: 2, etc: 3, bundle: 4 } as const;
@@ -76,6 +77,8 @@ export interface LaunchSpec {
   readonly root?: string;
   /** Host path of the executable that becomes /run/runtime/node; absent: none. */
   readonly node?: string;
+  /** Where its listeners are handed over, and the 16 bytes by which it is known there; absent: no network. */
+  readonly egress?: { readonly socket: string; readonly token: Uint8Array } | undefined;
   /** True: the run fails to launch where memory or pids can't be limited by a cgroup. */
   readonly cgroupRequired: boolean;
   /** Absent: the launcher itself. */
@@ -107,6 +110,8 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
   if (spec.root !== undefined) out.push(record(TYPE.root, text(spec.root, "root")));
   if (spec.node !== undefined) out.push(record(TYPE.node, text(spec.node, "executable's path")));
   if (spec.engine !== undefined) out.push(record(TYPE.engine, u32(ENGINE_ID[spec.engine])));
+  if (spec.egress !== undefined)
+    out.push(record(TYPE.egress, spec.egress.token, text(spec.egress.socket, "egress socket")));
   const other = out.reduce((sum, part) => sum + part.length, 0);
   out.push(record(TYPE.seccomp, spec.seccomp));
   let names = 0;

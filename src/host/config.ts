@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
+import { PRIVATE_BLOCKS, parseBlock } from "../core/addresses.ts";
 import { SallyportError } from "../core/errors.ts";
 
 export const DEFAULT_CONFIG = "/etc/sallyport/sallyport.yaml";
@@ -16,6 +17,19 @@ const Config = z.strictObject({
     .max(1024)
     .regex(/^\/[^\0]*$/, "must be an absolute path")
     .optional(),
+  network: z
+    .strictObject({
+      /** Blocks of addresses that are not public and that an Op may reach all the same, when its manifest says so too. */
+      private: z
+        .array(
+          z.string().refine((text) => parseBlock(text) !== null, {
+            error: "is no block of addresses, like 10.0.0.0/8",
+          }),
+        )
+        .max(64)
+        .default([...PRIVATE_BLOCKS]),
+    })
+    .prefault({}),
 });
 export type Config = z.infer<typeof Config>;
 

@@ -1,6 +1,7 @@
 import type { Authorizer, AuthRequest, Decision, NamespaceRow, OpRow } from "../core/authorizer.ts";
 import { SallyportError } from "../core/errors.ts";
 import { type Manifest, manifestFromJson } from "../core/manifest.ts";
+import { targetText } from "../core/manifest-shape.ts";
 import { getNamespace, listChannels } from "../store/namespaces.ts";
 import { getOp, getVersion, type OpVersion } from "../store/ops.ts";
 import type { Store } from "../store/store.ts";
@@ -149,6 +150,7 @@ export class Access {
         channels: manifest.channels,
         confirm: manifest.confirm,
         disabled: op.disabled,
+        network: manifest.network.map(targetText),
       },
       namespace: await this.namespace(reader, namespace),
       version,

@@ -17,6 +17,7 @@ import type { Role, SealState } from "../wire/table.ts";
 import { Attempts } from "./attempts.ts";
 import type { HostAccount } from "./callers.ts";
 import { hostActor } from "./callers.ts";
+import { EGRESS_SOCKET } from "./egress.ts";
 import { LogLines } from "./log-lines.ts";
 import { openSession } from "./open-session.ts";
 import { Peers } from "./peers.ts";
@@ -29,9 +30,9 @@ import { STATE_FILES } from "./state-dir.ts";
 const STOP_RUNS_MS = 500;
 const LOCK_STEP_MS = 1000;
 
-const ROLES = ["gateway", "runner", "notary"] as const;
+const ROLES = ["gateway", "runner", "notary", "egress"] as const;
 
-export type Dirs = { state: string; log: string };
+export type Dirs = { state: string; log: string; run: string };
 /** How the lines to standard output and error fare. */
 type Outputs = Record<string, SinkStatus>;
 
@@ -226,6 +227,7 @@ export class Appliance {
         }),
         half,
         logDir: this.dirs.log,
+        egressSocket: join(this.dirs.run, EGRESS_SOCKET),
         openedBy: slot,
         log: this.#log,
       });

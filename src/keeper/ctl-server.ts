@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { Logger } from "pino";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { harden } from "../host/harden.ts";
+import { socketFd } from "../host/socket-fd.ts";
 import { userByUid } from "../store/users.ts";
 import { Connection } from "../wire/connection.ts";
 import { COMMANDS, type Command } from "../wire/ctl.ts";
@@ -267,9 +268,8 @@ export class CtlServer {
 }
 
 function accountOf(socket: Socket): HostAccount | null {
-  // Node has no public name for a socket's descriptor; its handle has carried `fd` since 0.x.
-  const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd;
-  if (typeof fd !== "number" || fd < 0) return null;
+  const fd = socketFd(socket);
+  if (fd === undefined || fd < 0) return null;
   const { uid, pid } = harden().peerCred(fd);
   return { uid, loginUid: loginUid(pid) };
 }

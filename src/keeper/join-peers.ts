@@ -39,6 +39,17 @@ export function joinNotary(session: Session, failed: Failed): void {
   });
 }
 
+export function joinEgress(session: Session, failed: Failed): void {
+  session.peers.on("egress", {
+    message: (message) => session.egress.receive(message),
+    joined: () => roleEvent(session, "egress", "role.started", failed),
+    left: () => {
+      session.egress.lost();
+      roleEvent(session, "egress", "role.lost", failed);
+    },
+  });
+}
+
 export function joinGateway(
   session: Session,
   failed: Failed,

@@ -13,8 +13,9 @@ import type { MessageOf } from "../wire/messages.ts";
 import { Access, readManifest } from "./access.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { runDocument } from "./documents.ts";
+import { EgressClient } from "./egress.ts";
 import { keepHouse } from "./housekeeping.ts";
-import { joinGateway, joinNotary, joinRunner } from "./join-peers.ts";
+import { joinEgress, joinGateway, joinNotary, joinRunner } from "./join-peers.ts";
 import { LogDirectory } from "./log-directory.ts";
 import { NotaryClient } from "./notary.ts";
 import { Outbox } from "./outbox.ts";
@@ -34,6 +35,7 @@ type Options = {
   /** The keeper's half of the notary's key-wrapping key; the caller wipes it. */
   half: Buffer;
   logDir: string;
+  egressSocket: string;
   openedBy: string;
   log: Logger;
 };
@@ -48,7 +50,8 @@ export async function openSession(o: Options): Promise<Session> {
   peers.on("notary", { message: (message) => notary.receive(message), left: () => notary.lost() });
   const origin = (await getText(store.read, SETTINGS.origin)) ?? "sallyport";
   const access = new Access({ store, authorizer: o.authorizer, now: Date.now });
-  const runs = new Runs({ store, access, peers, failed });
+  const egress = new EgressClient({ store, peers, socket: o.egressSocket, failed });
+  const runs = new Runs({ store, access, peers, egress, failed });
   const outbox = new Outbox({ store, peers, failed });
   await logUnreadable(store, await refreshArgTypes(o.authorizer, store));
   const half = Buffer.from(o.half);
@@ -66,6 +69,7 @@ export async function openSession(o: Options): Promise<Session> {
     peers,
     runs,
     profiles: new ProfileChecks(peers),
+    egress,
     outbox,
     notary,
     now: Date.now,
@@ -116,6 +120,7 @@ export async function openSession(o: Options): Promise<Session> {
   const stopHousekeeping = keepHouse(store, failed);
   joinRunner(session, failed);
   joinNotary(session, failed);
+  joinEgress(session, failed);
   joinGateway(session, failed, (state) => {
     slack = state;
   });

@@ -2,6 +2,7 @@ import { type Args, toArgv, toEnv, toInputJson } from "../core/args.ts";
 import { SallyportError } from "../core/errors.ts";
 import { sizeFault } from "../core/launch-size.ts";
 import type { Manifest } from "../core/manifest.ts";
+import { targetText } from "../core/manifest-shape.ts";
 import { ungrantable } from "../core/manifest-warnings.ts";
 import type { MessageOf } from "../wire/messages.ts";
 
@@ -29,8 +30,13 @@ export function orderOf(run: string, manifest: Manifest, digest: string, args: A
     env: toEnv(manifest, args),
     input: toInputJson(manifest, args),
     limits: manifest.limits,
-    seccomp: manifest.seccomp,
-    network: manifest.network.map((n) => `${n.scheme}://${n.host}:${n.port}`),
+    seccomp: profileOf(manifest),
+    network: manifest.network.map(targetText),
     secrets: [],
   };
+}
+
+/** Of the Op's own network namespace `network` allows internet sockets; apart from those it is `default`. */
+function profileOf({ seccomp, network }: Manifest): string {
+  return seccomp === "default" && network.length > 0 ? "network" : seccomp;
 }

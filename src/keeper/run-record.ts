@@ -2,6 +2,7 @@ import type { Args } from "../core/args.ts";
 import { canonicalJson } from "../core/canonical.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { exposedTo } from "../core/host-facts.ts";
+import { targetText } from "../core/manifest-shape.ts";
 import type { RunState } from "../core/run.ts";
 import { createRun, moveRun, type RunRow } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
@@ -61,6 +62,7 @@ export async function recordRequest(
       digest: op.version.digest,
       args: Object.keys(o.args).length,
       request: o.requestId ?? null,
+      ...(op.manifest.network.length === 0 ? {} : { network: op.manifest.network.map(targetText).join(",") }),
     },
   });
   return moveRun(tx, id, { from: "requested", to: "queued" });

@@ -6,6 +6,7 @@ import type { Store } from "../store/store.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import type { Caller } from "./callers.ts";
+import type { EgressClient } from "./egress.ts";
 import type { Peers } from "./peers.ts";
 import { admit, admitCancel, logRefusal, obstacleTo, refusedNow } from "./run-checks.ts";
 import { orderOf } from "./run-order.ts";
@@ -35,6 +36,7 @@ export class Runs {
   readonly #store: Store;
   readonly #access: Access;
   readonly #peers: Pick<Peers, "has" | "send">;
+  readonly #egress: Pick<EgressClient, "grant" | "revoke"> | undefined;
   readonly #failed: (error: unknown) => void;
   readonly #live = new Map<string, Live>();
   readonly #slots = new RunSlots();
@@ -46,11 +48,13 @@ export class Runs {
     store: Store;
     access: Access;
     peers: Pick<Peers, "has" | "send">;
+    egress?: Pick<EgressClient, "grant" | "revoke">;
     failed: (error: unknown) => void;
   }) {
     this.#store = o.store;
     this.#access = o.access;
     this.#peers = o.peers;
+    this.#egress = o.egress;
     this.#failed = o.failed;
   }
 
@@ -254,6 +258,7 @@ export class Runs {
     const { view, op, args } = live;
     try {
       const bundle = await getBundle(this.#store.read, op.version.digest);
+      const egress = live.ending ? undefined : await this.#egress?.grant(live);
       // Its end may be recorded by now, as the runner is gone or all is being stopped: after that it must not run (P14).
       if (live.ending) return;
       const refused = live.cancelWanted ? CANCELED_EARLY : this.#obstacle()?.message;
@@ -262,6 +267,7 @@ export class Runs {
         return;
       }
       const order = orderOf(view.row.id, op.manifest, op.version.digest, args);
+      if (egress !== undefined) order.egress = egress;
       // A runner that has joined since and was not tested yet gets nothing (P11).
       const sent = this.#ready !== undefined && this.#peers.send("runner", order, [bundle]);
       if (sent) live.listener.started?.(view);
@@ -298,6 +304,7 @@ export class Runs {
   async #end(live: Live, ending: Ending, result?: Finished): Promise<SallyportError | undefined> {
     if (live.ending) return undefined;
     live.ending = true;
+    this.#egress?.revoke(live.view.row.id);
     const { id } = live.view.row;
     let problem: SallyportError | undefined;
     try {

@@ -5,6 +5,7 @@ import type { Store } from "../store/store.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import type { Access } from "./access.ts";
 import type { Checkpoints } from "./checkpoints.ts";
+import type { EgressClient } from "./egress.ts";
 import type { NotaryClient } from "./notary.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
@@ -20,6 +21,7 @@ export type Session = {
   peers: Peers;
   runs: Runs;
   profiles: ProfileChecks;
+  egress: EgressClient;
   outbox: Outbox;
   desk: SlackDesk;
   notary: NotaryClient;

@@ -24,6 +24,7 @@ export async function applianceStatus(appliance: Appliance): Promise<unknown> {
       gateway: appliance.peers.has("gateway"),
       runner: appliance.peers.has("runner"),
       notary: appliance.peers.has("notary"),
+      egress: appliance.peers.has("egress"),
     },
     /** A role without Landlock is held by its seccomp filter alone: as the same account it could open what is the keeper's. */
     landlock: {
@@ -31,6 +32,7 @@ export async function applianceStatus(appliance: Appliance): Promise<unknown> {
       gateway: appliance.peers.landlock("gateway"),
       runner: appliance.peers.landlock("runner"),
       notary: appliance.peers.landlock("notary"),
+      egress: appliance.peers.landlock("egress"),
     },
     /** As the kernel tells of each process. */
     confinement: confinements(appliance.peers),
@@ -120,14 +122,14 @@ export async function doctor(appliance: Appliance): Promise<{ ok: boolean; check
     free > 256 * 1024 * 1024,
     `${Math.floor(free / 1024 / 1024)} MiB free in the state directory; at least 256 MiB are wanted`,
   );
-  for (const role of ["gateway", "runner", "notary"] as const) {
+  for (const role of ["gateway", "runner", "notary", "egress"] as const) {
     add(
       role,
       appliance.peers.has(role),
       appliance.peers.has(role) ? "connected" : "not connected: see the output of serve",
     );
   }
-  for (const role of ["keeper", "gateway", "runner", "notary"] as const) {
+  for (const role of ["keeper", "gateway", "runner", "notary", "egress"] as const) {
     const landlock = appliance.peers.landlock(role);
     if (landlock === null) continue;
     const applied = landlock.startsWith("abi=");

@@ -36,7 +36,7 @@ export async function main(argv: string[]): Promise<number> {
   lockDir(options["run-dir"]);
   mkdirSync(options["log-dir"], { recursive: true, mode: 0o750 });
   const appliance = new Appliance({
-    dirs: { state: options["state-dir"], log: options["log-dir"] },
+    dirs: { state: options["state-dir"], log: options["log-dir"], run: options["run-dir"] },
     log,
     landlock,
     emit: (entry, seq) => outputs.stdout.write(entryLine(entry, seq, leafHash(entry))),
@@ -88,7 +88,7 @@ function takePeers(appliance: Appliance, notify: Socket | null, handover: number
 }
 
 function isPeerRole(role: string): role is PeerRole {
-  return role === "gateway" || role === "runner" || role === "notary";
+  return role === "gateway" || role === "runner" || role === "notary" || role === "egress";
 }
 
 /** A SIEM notices a sealed appliance by this line, now and every five minutes. */

@@ -27,6 +27,7 @@ const KINDS: Readonly<Record<string, readonly [category: string, type: string]>>
   group: ["iam", "group"],
   role: ["process", "change"],
   namespace: ["configuration", "change"],
+  network: ["network", "connection"],
   op: ["configuration", "change"],
   policy: ["configuration", "change"],
   run: ["process", "info"],
@@ -63,9 +64,27 @@ export function entryLine(entry: Uint8Array, sequence: number, hash: Uint8Array)
     ...(userId === null ? {} : { user: { id: userId }, related: { user: [userId] } }),
     service: { name: "sallyport", version: VERSION },
     ...(e.run === undefined ? {} : { process: { entity_id: e.run } }),
+    ...(e.type.startsWith("network.") ? connectionFields(e.data ?? {}) : {}),
     ...(e.policy === undefined ? {} : { rule: { id: e.policy } }),
     sallyport: { namespace: e.namespace ?? null, op: e.op ?? null, ...e.data },
   })}\n`;
+}
+
+/** ECS names of a connection's ends: the Op is the source. Duration in nanoseconds. */
+function connectionFields(data: Record<string, unknown>): Record<string, unknown> {
+  const { target, address, bytesOut, bytesIn } = data;
+  const [, host = "", port = ""] = /^(?:[a-z]+:\/\/)?\[?(.*?)\]?:([0-9]+)$/.exec(String(target ?? "")) ?? [];
+  const isName = host !== "" && host !== address;
+  return {
+    destination: {
+      ...(isName ? { domain: host } : {}),
+      ...(port === "" ? {} : { port: Number(port) }),
+      ...(typeof address === "string" ? { address, ip: address } : {}),
+      bytes: bytesIn ?? 0,
+    },
+    source: { bytes: bytesOut ?? 0 },
+    network: { direction: "egress", transport: "tcp" },
+  };
 }
 
 function userIdOf(actor: Record<string, unknown>): string | null {

@@ -9,6 +9,7 @@ const runId = z.string().regex(/^[a-z0-9-]{4,40}$/);
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const base64Hash = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
 const count = z.int().min(0);
+const token = z.string().regex(/^[0-9a-f]{32}$/);
 
 export const SlackIdentity = z.strictObject({
   enterprise: slackId.nullable(),
@@ -178,6 +179,8 @@ const runOrder = z.strictObject({
   network: z.array(z.string().max(300)).max(32),
   /** Of an imported root file system; absent: the host's own. */
   root: digest.optional(),
+  /** Where the run hands over its listeners, and by which token it is known there; only with `network`. */
+  egress: z.strictObject({ socket: z.string().max(107), token }).optional(),
   secrets: z.array(z.strictObject({ name: z.string().max(64), as: z.enum(["file", "env"]) })).max(32),
 });
 
@@ -263,6 +266,38 @@ const notaryRefused = z.strictObject({
   reason: z.string().max(500),
 });
 
+// ---- egress --------------------------------------------------------------------------------------------------------
+export const NetworkTarget = z.strictObject({
+  scheme: z.enum(["tls", "ssh"]),
+  host: z.string().min(1).max(253),
+  port: z.int().min(1).max(65535),
+  private: z.boolean(),
+});
+/** Keeper -> egress, before the order leaves for the runner. */
+const egressGrant = z.strictObject({
+  type: z.literal("egress.grant"),
+  run: runId,
+  token,
+  targets: z.array(NetworkTarget).min(1).max(32),
+});
+const egressGranted = z.strictObject({ type: z.literal("egress.granted"), run: runId });
+/** Ends every connection of the run; `revoked` comes after the last of them was told of. */
+const egressRevoke = z.strictObject({ type: z.literal("egress.revoke"), run: runId });
+const egressRevoked = z.strictObject({ type: z.literal("egress.revoked"), run: runId });
+/** One connection, or `count` alike of a run that makes very many; `ms` from its acceptance. */
+const egressConnection = z.strictObject({
+  type: z.literal("egress.connection"),
+  run: runId,
+  outcome: z.enum(["connected", "closed", "refused", "failed"]),
+  target: z.string().max(300),
+  address: z.string().max(64).nullable(),
+  bytesOut: count,
+  bytesIn: count,
+  ms: count,
+  reason: z.string().max(400).nullable(),
+  count,
+});
+
 // ---- ctl -----------------------------------------------------------------------------------------------------------
 /** `params` is validated against the command's own schema (ctl.ts) before anything looks at it. */
 const ctlRequest = z.strictObject({
@@ -315,6 +350,11 @@ export const Message = z.discriminatedUnion("type", [
   notarySign,
   notarySigned,
   notaryRefused,
+  egressGrant,
+  egressGranted,
+  egressRevoke,
+  egressRevoked,
+  egressConnection,
   ctlRequest,
   ctlReply,
   ctlOutput,

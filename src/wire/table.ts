@@ -1,6 +1,6 @@
 import type { MessageType } from "./messages.ts";
 
-export type Role = "keeper" | "gateway" | "runner" | "notary" | "ctl";
+export type Role = "keeper" | "gateway" | "runner" | "notary" | "egress" | "ctl";
 export type SealState = "sealed" | "open";
 
 /** Who may send a message to whom, in which state of the keeper, with how many binary parts of which size. */
@@ -58,6 +58,13 @@ export const TABLE: Readonly<Record<MessageType, Rule>> = {
   "notary.sign": none("keeper", "notary", OPEN),
   "notary.signed": none("notary", "keeper", OPEN),
   "notary.refused": none("notary", "keeper", OPEN),
+
+  "egress.grant": none("keeper", "egress", OPEN),
+  "egress.revoke": none("keeper", "egress", OPEN),
+  // A run's last connections are told of when it has ended, which may be while a lock is under way.
+  "egress.granted": none("egress", "keeper", BOTH),
+  "egress.revoked": none("egress", "keeper", BOTH),
+  "egress.connection": none("egress", "keeper", BOTH),
 
   "ctl.request": { from: "ctl", to: "keeper", states: BOTH, parts: [0, 2], partBytes: 16 * MIB },
   "ctl.reply": { from: "keeper", to: "ctl", states: BOTH, parts: [0, 2], partBytes: 16 * MIB },

@@ -11,7 +11,7 @@ import { EXE, listening, notBuilt, traps } from "./packaged.ts";
 
 t.setTimeout(FILE_TIMEOUT);
 
-const ROLES = ["keeper", "gateway", "runner", "notary"] as const;
+const ROLES = ["keeper", "gateway", "runner", "notary", "egress"] as const;
 
 /** This process and all its descendants: pid to command line. */
 function family(pid: number): Map<number, string> {

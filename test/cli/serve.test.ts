@@ -69,6 +69,7 @@ t.test("a keeper whose process can't be made is said at once", async (t) => {
       slackApiUrl: "https://slack.com/api/",
       limits: "best-effort",
       runtimes: "",
+      private: [],
       log,
     });
     const why = { code: "start_failed", message: new RegExp(`process can't be made \\(${code}\\)`) };

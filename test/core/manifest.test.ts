@@ -74,6 +74,30 @@ t.test("targets that are names or addresses, in one spelling", async (t) => {
   }
 });
 
+t.test("a target that may be private says so, and is warned of where it is one and does not", async (t) => {
+  const read = (network: string) => parseManifest(`${BASE}network: [${network}]`);
+  const { network } = read(
+    '{to: "db.internal:443", private: true}, {to: "ssh://10.0.0.1:22", private: false}, "a:1"',
+  );
+  t.strictSame(network, [
+    { scheme: "tls", host: "db.internal", port: 443, private: true },
+    { scheme: "ssh", host: "10.0.0.1", port: 22 },
+    { scheme: "tls", host: "a", port: 1 },
+  ]);
+  const manifest = read('{to: "[fd00::1]:443", private: true}, "10.0.0.1:443"');
+  t.strictSame(manifestFromJson(manifestToJson(manifest)), manifest);
+  t.match(manifestWarnings(manifest), [/^network: 10\.0\.0\.1 is no public address; .*private: true/]);
+  for (const bad of [
+    '{to: "a:1"}',
+    "{private: true}",
+    '{to: "a", private: true}',
+    '{to: "a:1", private: yes}',
+  ])
+    t.match(faultOf(`${BASE}network: [${bad}]`), /^network\[0\]/, bad);
+  t.match(faultOf(`${BASE}network: ["a:1", "ssh://a:1"]`), /a:1 is there twice/);
+  t.match(faultOf(`${BASE}network: ["a:1"]\nseccomp: strict`), /strict allows no internet socket/);
+});
+
 t.test("defaults", async (t) => {
   const m = parseManifest(`${HEAD}runtime: python\nentry: main.py\nconfirm: totp\napproval: {count: 2}\n`);
   t.match(m, {
@@ -330,10 +354,9 @@ t.test("what no launch could take is refused, whatever a person would give", asy
 });
 
 t.test("what this version can't grant is among the warnings", async (t) => {
-  const asks =
-    "confirm: totp\nsecrets: [KEY]\nnetwork: ['a:1']\nresources: [logs]\napproval: {count: 1, group: g}\n";
+  const asks = "confirm: totp\nsecrets: [KEY]\nresources: [logs]\napproval: {count: 1, group: g}\n";
   const warnings = manifestWarnings(parseManifest(BASE + asks));
-  for (const what of ["confirmation by totp", "approval by others", "secrets", "resources", "the network"])
+  for (const what of ["confirmation by totp", "approval by others", "secrets", "resources"])
     t.ok(
       warnings.some((w) => w.startsWith("it can't run in this version") && w.includes(what)),
       what,

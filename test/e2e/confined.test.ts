@@ -4,7 +4,7 @@ import { callKeeper } from "../../src/cli/client.ts";
 import { TestAppliance, until } from "./appliance.ts";
 import { rolePid } from "./processes.ts";
 
-const ROLES = ["keeper", "gateway", "runner", "notary"] as const;
+const ROLES = ["keeper", "gateway", "runner", "notary", "egress"] as const;
 const box = new TestAppliance();
 t.teardown(() => box.stop());
 

@@ -19,7 +19,10 @@ function all(): Process[] {
 }
 
 /** The process that runs a role below this `serve`, by its argv; undefined while there is none. */
-export function rolePid(serve: number, role: "keeper" | "gateway" | "runner" | "notary"): number | undefined {
+export function rolePid(
+  serve: number,
+  role: "keeper" | "gateway" | "runner" | "notary" | "egress",
+): number | undefined {
   const processes = all();
   const below = new Set([serve]);
   for (let size = 0; size !== below.size; ) {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { callKeeper } from "../../src/cli/client.ts";
 import { PASSPHRASE, type Result, TestAppliance, until } from "../e2e/appliance.ts";
 
-export type RoleName = "keeper" | "gateway" | "runner" | "notary";
+export type RoleName = "keeper" | "gateway" | "runner" | "notary" | "egress";
 export type LogEntry = {
   seq: number;
   entry: {

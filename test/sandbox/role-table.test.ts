@@ -89,6 +89,7 @@ function probeAs(
     gatewayArgs: [],
     limits: "best-effort",
     runtimes: "/nonexistent",
+    private: [],
   };
   const confinement = roleConfinement(role, site);
   const [ours, theirs] = harden().socketpair();
