@@ -1,10 +1,11 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import t from "tap";
 import { type Result, TestAppliance, until } from "./appliance.ts";
+import { rolePid } from "./processes.ts";
 import { opFolder } from "./slack-rig.ts";
 
 /** Ops with a network: real clients inside, real servers on this machine's loopback, which root has listed here. */
@@ -82,7 +83,7 @@ await appliance.unlock();
 await appliance.ok(["namespace", "add", "demo"]);
 
 type Event = {
-  event: { action: string; outcome: string; reason?: string };
+  event: { action: string; kind: string; outcome: string; reason?: string };
   sallyport: Record<string, unknown>;
 };
 const events = (action: string): Event[] =>
@@ -119,3 +120,175 @@ t.test("https through the proxy that the environment names, and the log of it", 
   t.equal(events("network.connected").length, 1);
   t.match(events("run.requested").at(-1)?.sallyport, { network: /^localhost:\d+,/ });
 });
+
+/** The refusals and failures that a run left in the log. */
+async function refusals(of: Result, count: number): Promise<string[]> {
+  const about = () =>
+    [...events("network.refused"), ...events("network.failed")]
+      .filter((line) => !told.has(line))
+      .map((line) => `${line.event.kind} ${line.sallyport.target}: ${line.event.reason}`);
+  await until(
+    () => about().length >= count,
+    15_000,
+    () => `${of.stdout}${of.stderr}${about().join("\n")}`,
+  );
+  const found = about();
+  for (const line of [...events("network.refused"), ...events("network.failed")]) told.add(line);
+  return found.sort();
+}
+const told = {
+  has: (line: Event) => passed.has(JSON.stringify(line)),
+  add: (line: Event) => passed.add(JSON.stringify(line)),
+};
+const passed = new Set<string>();
+
+t.test("what is refused, each with its reason inside and its event outside", async (t) => {
+  const proxy = "http://127.0.0.1:3128";
+  const got = await run(
+    "refused",
+    `exec 2>&1
+curl -sS -m 20 https://localhost:9/; echo "other port: $?"
+curl -sS -m 20 https://example.com/; echo "other host: $?"
+curl -sS -m 20 --proxytunnel -x ${proxy} http://localhost:${raw}/; echo "plain: $?"
+curl -sS -m 20 -x ${proxy} http://localhost:${raw}/; echo "unproxied: $?"
+curl -sS -m 20 http://localhost:${raw}/; echo "socks: $?"
+curl -sS -m 20 -k https://169.254.169.254:9/; echo "metadata: $?"
+curl -sS -m 20 -k https://[::ffff:127.0.0.1]:${https}/; echo "mapped: $?"
+curl -sS -m 20 -k --connect-to evil.test:443:localhost:${https} https://evil.test/; echo "other name: $?"
+curl -sS -m 5 --noproxy '*' -k https://127.0.0.1:${https}/; echo "without: $?"
+`,
+  );
+  for (const what of [
+    "other port",
+    "other host",
+    "plain",
+    "socks",
+    "metadata",
+    "mapped",
+    "other name",
+    "without",
+  ])
+    t.match(got.stdout, new RegExp(`${what}: [1-9]`), what);
+  t.match(got.stdout, /only CONNECT is answered.*unproxied: 0/s);
+  t.strictSame((await refusals(got, 8)).map((line) => line.replace(/:[0-9]{4,5}:/, ":PORT:")).sort(), [
+    "alert 169.254.169.254:9: it is a metadata address, which network.private in sallyport.yaml does not list",
+    "alert : only CONNECT is answered: nothing leaves in plain text, so use https",
+    "alert [::ffff:127.0.0.1]:PORT: the Op's manifest does not name this target",
+    "alert example.com:443: the Op's manifest does not name this target",
+    "alert localhost:9: the Op's manifest does not name this target",
+    "alert localhost:PORT: the TLS ClientHello is for evil.test, not for localhost",
+    "alert localhost:PORT: what was sent is not TLS, and nothing leaves in plain text",
+    "alert localhost:PORT: what was sent is not TLS, and nothing leaves in plain text",
+  ]);
+  t.equal(Buffer.concat(seen).toString(), "", "the server was sent nothing");
+});
+
+t.test("a private address needs the manifest's word", async (t) => {
+  const got = await run(
+    "public",
+    `curl -sS -m 20 --cacert cert.pem https://localhost:${https}/ 2>&1; echo "$?"`,
+    target(https, { private: false }),
+  );
+  t.match(got.stdout, /403/);
+  t.match(await refusals(got, 1), [/a loopback address, and the Op's manifest does not say private: true/]);
+});
+
+t.test("SSH: the banners go through, anything else does not", async (t) => {
+  const script = `exec 3<>/dev/tcp/127.0.0.1/3128
+printf 'CONNECT 127.0.0.1:${ssh} HTTP/1.1\\r\\n\\r\\n%s\\r\\n' "$1" >&3
+cat <&3`;
+  const files = (say: string) => `/bin/bash -c '${script.replaceAll("'", "'\\''")}' bash '${say}'`;
+  const good = await run("ssh", files("SSH-2.0-client"));
+  t.match(good.stdout, /SSH-2\.0-test\r\nSSH-2\.0-client/, good.stderr);
+  const bad = await run("ssh", files("GET / HTTP/1.1"));
+  t.notMatch(bad.stdout, /SSH-2\.0-test/);
+  t.match(await refusals(bad, 1), [/^alert ssh:\/\/127.*not SSH 2\.0/]);
+});
+
+t.test("an Op without network has no listener, and no more of a network than before", async (t) => {
+  await publish(
+    "none",
+    `/bin/bash -c 'exec 3<>/dev/tcp/127.0.0.1/3128' 2>&1; env | grep -ci proxy; ls /run`,
+    "",
+  );
+  const got = await appliance.cli(["run", "demo/none"]);
+  t.match(got.stdout, /(Operation not permitted|unreachable)[\s\S]*\n0\n/i);
+  t.notMatch(got.stdout, /egress/);
+});
+
+t.test("one run's listeners are its own: the processes and sockets inside are the Op's alone", async (t) => {
+  const got = await run("inside", `cat /proc/[0-9]*/comm; ls -R /run`);
+  t.match(got.stdout, /^init\nsh\n(cat\n)?\/run:\nempty\nsecrets\n/, got.stdout);
+  t.notMatch(got.stdout, /egress|sock/);
+});
+
+t.test("more than 64 connections at once are refused, and the 64 stay", async (t) => {
+  const got = await run(
+    "many",
+    `/bin/bash -c 'ulimit -n 200; for i in $(seq 80); do exec {fd}<>/dev/tcp/127.0.0.1/3128; fds="$fds $fd"; done
+sleep 1; for fd in $fds; do (printf "CONNECT localhost:${https} HTTP/1.1\\r\\n\\r\\n" >&$fd; read -r -t 5 line <&$fd; echo "$line") 2>/dev/null; done' | sort | uniq -c`,
+  );
+  t.match(got.stdout, /64 HTTP\/1\.1 200/, got.stdout + got.stderr);
+  t.ok((await refusals(got, 16)).filter((line) => line.includes("more than 64 connections")).length === 16);
+});
+
+t.test("a canceled run's connections are gone at once", async (t) => {
+  await publish(
+    "slow",
+    `curl -sS --cacert cert.pem https://localhost:${https}/slow`,
+    `network: [${network}]`,
+  );
+  const running = appliance.cli(["run", "demo/slow"]);
+  await until(
+    () => sockets.size === 1,
+    15_000,
+    () => appliance.log,
+  );
+  const id = events("run.started").at(-1)! as unknown as { process: { entity_id: string } };
+  await appliance.ok(["cancel", id.process.entity_id]);
+  await running;
+  await until(() => sockets.size === 0, 15_000);
+  t.pass("the server saw the end");
+});
+
+t.test("egress killed under a run: its connections break, the run goes on, the next one works", async (t) => {
+  const serve = appliance.serving!.pid!;
+  const script = `curl -sS --cacert cert.pem https://localhost:${https}/slow 2>/dev/null; echo "curl: $?"
+curl -sS -m 10 --cacert cert.pem https://localhost:${https}/ 2>/dev/null; echo "again: $?"`;
+  await publish("outlive", script, `network: [${network}]`);
+  const running = appliance.cli(["run", "demo/outlive"]);
+  await until(
+    () => sockets.size === 1,
+    15_000,
+    () => appliance.log,
+  );
+  process.kill(rolePid(serve, "egress")!, "SIGKILL");
+  const got = await running;
+  t.match(got.stdout, /curl: [1-9]/);
+  t.match(got.stdout, /again: [1-9]/);
+  t.equal(got.status, 0);
+  t.match(await refusals(got, 1), [/^event : the egress process ended; the run has no network any more/]);
+  await until(() => rolePid(serve, "egress") !== undefined, 15_000);
+  await until(
+    async () => (await appliance.cli(["status", "--json"])).stdout.includes('"egress": true'),
+    15_000,
+  );
+  const next = await run("curl", `curl -sS --cacert cert.pem https://localhost:${https}/ | wc -c`);
+  t.equal(next.stdout.trim(), String(BODY.length), next.stderr);
+});
+
+t.test("nothing of the runs is left at egress", async (t) => {
+  const pid = rolePid(appliance.serving!.pid!, "egress")!;
+  await until(
+    () => readdirSync(`/proc/${pid}/fd`).filter((fd) => link(pid, fd).startsWith("socket:")).length <= 4,
+    15_000,
+  );
+  t.pass("only the keeper's connection and the listener that runs connect to");
+});
+const link = (pid: number, fd: string): string => {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`);
+  } catch {
+    return "";
+  }
+};
