@@ -117,7 +117,10 @@ void landlock_op(struct child *c) {
         {"/tmp", RIGHT_READ | RIGHT_WRITE},
     };
     struct ruleset set;
-    if (landlock_open(&set, 1, 0, 0)) {
+    int error = landlock_open(&set, 1, 0, 0);
+    if (error) {
+        /* A kernel without it, or a container that refuses it; anything else is no reason to go on without. */
+        if (error != ENOSYS && error != EOPNOTSUPP && error != EPERM && error != EACCES) die_errno("landlock.create", error);
         c->flags |= STARTED_NO_LANDLOCK;
         return;
     }
