@@ -144,6 +144,7 @@ class LauncherClient implements Launcher {
   #end(why: string): void {
     if (!this.#open) return;
     this.#open = false;
+    for (const run of this.#runs.values()) run.abandon();
     this.#socket.destroy();
     this.#sayEnded(why);
   }

@@ -138,6 +138,11 @@ export class LiveRun {
     this.#resolve(note === null || result.detail !== null ? result : { ...result, detail: note });
   }
 
+  /** The launcher has ended, and with it the run: nobody is left to be told to kill it, or to tell how it ended. */
+  abandon(): void {
+    this.#stop();
+  }
+
   #stop(): void {
     for (const timer of this.#timers) clearTimeout(timer);
   }
