@@ -52,6 +52,12 @@ const CALLS: readonly (readonly [name: string, call: string])[] = [
   ["paste into the console, high bits set", "tioclinux-high"],
 ];
 
+/** Of the calls that the battery tries, those whose refusal a run must report. */
+export const REPORTED: readonly string[] = [
+  ...["mount", "unshare", "clone", "socket", "ptrace", "process_vm_readv", "pidfd_getfd", "bpf", "setns"],
+  ...["perf_event_open", "userfaultfd", "open_by_handle_at", "chroot", "init_module", "kexec_load", "reboot"],
+];
+
 /** Files of /proc that tell of the host or change it. */
 const PROC_FILES = ["kcore", "kallsyms", "kmsg", "keys", "timer_list", "modules", "cmdline", "iomem"];
 

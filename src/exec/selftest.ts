@@ -1,6 +1,6 @@
 import { readlinkSync } from "node:fs";
 import { asset } from "../host/asset.ts";
-import { type Attempt, BATTERY, judge, NAMESPACES, readAnswers } from "./battery.ts";
+import { type Attempt, BATTERY, judge, NAMESPACES, REPORTED, readAnswers } from "./battery.ts";
 import type { Hello, Started } from "./frames.ts";
 import { GRACE_MS, type Grant, makePlainGrant } from "./grant.ts";
 import type { Launcher } from "./launch.ts";
@@ -80,6 +80,12 @@ async function breakOut(launcher: Launcher, degraded: string[]): Promise<Check[]
   );
   checks.push(...ownNamespaces(answers));
   const reported = result.denied.reduce((sum, d) => sum + d.count, 0);
+  const told = new Set(result.denied.map((d) => d.call));
+  const hidden = REPORTED.filter((call) => !told.has(call));
+  if (reported > 0 && hidden.length > 0)
+    degraded.push(
+      `a seccomp filter around sallyport refuses these calls before ours can report them: ${hidden.join(", ")}`,
+    );
   checks.push(
     reported > 0
       ? passed("refused calls are reported")
@@ -144,6 +150,8 @@ function advice(detail: string): string {
     )
   )
     return "Mounting a root of its own inside a user namespace, or filling it, is refused: needs Linux 5.12 or later and no outer filter or AppArmor profile that forbids it.";
+  if (/step "(seccomp|listener)[^"]*" \(EBUSY\)/.test(detail))
+    return "A seccomp filter around sallyport has a listener of its own, as some container runtimes make, and the kernel allows one: start the container without it.";
   if (/step "(seccomp|listener)[^"]*"/.test(detail))
     return "The kernel needs CONFIG_SECCOMP_FILTER with user notification (Linux 5.0).";
   if (/step "\/usr"/.test(detail))

@@ -1,10 +1,9 @@
-import { execFileSync } from "node:child_process";
 import { chmodSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
 import { launch, USERS } from "./support/once.ts";
 import { compile } from "./support/probe.ts";
-import { BUILD, LAUNCHER, runSpec, script } from "./support/spec.ts";
+import { compileFilter, LAUNCHER, runSpec, script } from "./support/spec.ts";
 
 /** The set-up calls of a run, each refused in turn by an outer filter that the launcher itself runs under. */
 const CALLS: [string, RegExp, object?][] = [
@@ -37,11 +36,6 @@ const CALLS: [string, RegExp, object?][] = [
   ["landlock_restrict_self", /landlock/],
   ["landlock_add_rule", /landlock.rule/],
 ];
-
-const compileFilter = (rules: object[]): Buffer =>
-  execFileSync(join(BUILD, "seccomp-compile"), {
-    input: JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: rules }),
-  });
 
 const FILTERED = compile([join(import.meta.dirname, "support/filtered.c")]);
 // The ordinary user executes it too.

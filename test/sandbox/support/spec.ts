@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -147,4 +148,11 @@ export function confineSpec(spec: ConfineSpec): Buffer {
     parts.push(record(28, body));
   }
   return Buffer.concat(parts);
+}
+
+/** A BPF program that allows everything but these rules, of an OCI profile's `syscalls`. */
+export function compileFilter(rules: object[]): Buffer {
+  return execFileSync(join(BUILD, "seccomp-compile"), {
+    input: JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: rules }),
+  });
 }
