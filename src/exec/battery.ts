@@ -202,6 +202,47 @@ export const BATTERY: readonly Attempt[] = [
   },
 ];
 
+/** What a host lacks where an attempt of this kind succeeds. */
+const LACKING: readonly (readonly [probe: RegExp, advice: string])[] = [
+  [
+    /^exec-/,
+    "Nothing forbids to execute what an Op wrote: use Linux 6.3 or later with vm.memfd_noexec, or allow Landlock (landlock in lsm=).",
+  ],
+  [
+    /^(call|socket|int80|listener|ptrace|vm-|pidfd-|mknod|status:Seccomp)/,
+    "The filter of system calls does not hold: the kernel needs CONFIG_SECCOMP_FILTER, and no emulation in between (gVisor, qemu-user).",
+  ],
+  [
+    /^(tcp|udp|unix|interfaces|lines:.proc.net|link-target:.proc.self.ns.net)/,
+    "The Op has a network that is not its own: the kernel needs CONFIG_NET_NS, and sysctl user.max_net_namespaces above 0.",
+  ],
+  [
+    /^(lines:.proc.sysvipc|mq|link-target:.proc.self.ns.ipc)/,
+    "The Op shares memory or queues with others: the kernel needs CONFIG_IPC_NS, and sysctl user.max_ipc_namespaces above 0.",
+  ],
+  [
+    /^(setuid|ids|status|link-target:.proc.self.ns.user)/,
+    "The Op has rights of its own: the kernel needs CONFIG_USER_NS, and nothing may map more accounts into it.",
+  ],
+  [
+    /^(pids|thread|link-target:.proc.self.ns.(pid|uts|cgroup)|hostname)/,
+    "The Op sees what is not its own, or lacks what is: the kernel needs CONFIG_PID_NS, CONFIG_UTS_NS and CONFIG_CGROUPS.",
+  ],
+  [
+    /^(environment|descriptors)/,
+    "The launcher handed on what it should not: report it as a weakness of sallyport.",
+  ],
+  [
+    /./,
+    "A path of the host is in reach: the kernel needs mount namespaces (CONFIG_NAMESPACES, sysctl user.max_mnt_namespaces above 0) and mount_setattr (Linux 5.12).",
+  ],
+];
+
+/** What to change on a host where the attempt went otherwise than it must. */
+export function adviceOn(attempt: Attempt): string {
+  return attempt.hint ?? LACKING.find(([probe]) => probe.test(attempt.probe))?.[1] ?? "";
+}
+
 /** Whether the probe's answer is what must be. `procMissing`: the launcher said that /proc could not be mounted. */
 export function judge(attempt: Attempt, answer: string | undefined, procMissing: boolean): boolean {
   if (answer === undefined) return false;

@@ -1,6 +1,6 @@
 import { readlinkSync } from "node:fs";
 import { asset } from "../host/asset.ts";
-import { type Attempt, BATTERY, judge, NAMESPACES, REPORTED, readAnswers } from "./battery.ts";
+import { type Attempt, adviceOn, BATTERY, judge, NAMESPACES, REPORTED, readAnswers } from "./battery.ts";
 import type { Hello, Started } from "./frames.ts";
 import { GRACE_MS, type Grant, makePlainGrant } from "./grant.ts";
 import type { Launcher } from "./launch.ts";
@@ -100,7 +100,7 @@ async function breakOut(launcher: Launcher, degraded: string[]): Promise<Check[]
 function check(attempt: Attempt, answer: string | undefined, noProc: boolean): Check {
   if (judge(attempt, answer, noProc)) return passed(attempt.name);
   const got = answer === undefined ? "it was not tried" : `the answer was "${answer.slice(0, 200)}"`;
-  return failed(attempt.name, `${got}, expected ${attempt.expect.source}. ${attempt.hint ?? ""}`.trim());
+  return failed(attempt.name, `${got}, expected ${attempt.expect.source}. ${adviceOn(attempt)}`);
 }
 
 /** What the probe is in must not be what we are in. Without /proc there is nothing to compare, here or there. */

@@ -1,6 +1,6 @@
 import { readlinkSync } from "node:fs";
 import t from "tap";
-import { BATTERY, judge, readAnswers } from "../../src/exec/battery.ts";
+import { adviceOn, BATTERY, judge, readAnswers } from "../../src/exec/battery.ts";
 import type { Grant } from "../../src/exec/grant.ts";
 import type { Launcher } from "../../src/exec/launch.ts";
 import { launchFailed } from "../../src/exec/result.ts";
@@ -69,6 +69,7 @@ t.test("every attempt is one that the probe knows, with a name of its own", asyn
     [...readAnswers(output)].filter(([, answer]) => answer === "UNKNOWN"),
     [],
   );
+  for (const attempt of BATTERY) t.match(adviceOn(attempt), /\.$/, `${attempt.name}: what to do`);
   t.equal(new Set(BATTERY.map((attempt) => attempt.name)).size, BATTERY.length, "names");
   t.equal(new Set(BATTERY.map((attempt) => attempt.probe)).size, BATTERY.length, "attempts");
 });

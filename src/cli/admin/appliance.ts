@@ -23,6 +23,24 @@ async function answersAgain(ask: () => Promise<unknown>): Promise<boolean> {
   return false;
 }
 
+type Check = { name: string; ok: boolean; warn?: true; detail: string };
+type Report = { ok: boolean; checks: Check[] };
+
+/** A line a check; the attempts of the self-test that failed as they must are one: `--json` has each. */
+export function doctorLines({ checks }: Report): string[] {
+  const isStopped = ({ name, ok, warn }: Check) => ok && warn !== true && name.startsWith("sandbox: ");
+  const stopped = checks.filter(isStopped).length;
+  const lines = checks
+    .filter((check) => !isStopped(check))
+    .map(
+      ({ ok, warn, name, detail }) =>
+        `${ok ? (warn === true ? "warn " : "fine ") : "WRONG"}  ${name}${detail === "" ? "" : `: ${detail}`}`,
+    );
+  return stopped === 0
+    ? lines
+    : [...lines, `fine   sandbox: ${stopped} attempts to break out ended as they must`];
+}
+
 /** unlock, lock, status, doctor, slack ... */
 export function addAppliance(program: Program, admin: Admin): void {
   common(program.command("unlock"))
@@ -77,13 +95,9 @@ export function addAppliance(program: Program, admin: Admin): void {
   common(program.command("doctor"))
     .description("check the host and the appliance; each check is fine or says what to do")
     .action(async (_: object, command: Program) => {
-      type Report = { ok: boolean; checks: { name: string; ok: boolean; warn?: true; detail: string }[] };
       await admin.show<"doctor", Report>(command, "doctor", {}, (report) => {
         if (!report.ok) admin.exit(1);
-        return report.checks.map(
-          ({ ok, warn, name, detail }) =>
-            `${ok ? (warn === true ? "warn " : "fine ") : "WRONG"}  ${name}${detail === "" ? "" : `: ${detail}`}`,
-        );
+        return doctorLines(report);
       });
     });
 
