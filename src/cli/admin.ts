@@ -5,6 +5,7 @@ import { addOps } from "./admin/ops.ts";
 import { addPeople } from "./admin/people.ts";
 import { addRights } from "./admin/rights.ts";
 import { addRuns } from "./admin/runs.ts";
+import { addRuntimes } from "./admin/runtimes.ts";
 import { makeProgram, runProgram } from "./program.ts";
 
 /** Every command that talks to the keeper; it decides nothing. */
@@ -18,6 +19,7 @@ export async function main(argv: string[]): Promise<number> {
   addPeople(program, admin);
   addRights(program, admin);
   addOps(program, admin);
+  addRuntimes(program, admin);
   addRuns(program, admin);
   addAudit(program, admin);
   return runProgram(program, argv, () => status);

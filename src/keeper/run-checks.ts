@@ -9,6 +9,7 @@ import { type Caller, recall } from "./callers.ts";
 import { findOp } from "./find-op.ts";
 import { checkArgsSize, refuseUngrantable } from "./run-order.ts";
 import type { Live, RunRequest } from "./run-types.ts";
+import { rootOf } from "./runtimes.ts";
 
 /** Every refusal is an entry: the gate wrote its own, and a log that can't be written can't hold this one either. */
 export async function logRefusal(
@@ -34,7 +35,7 @@ export async function admit(
   access: Access,
   reader: Reader,
   o: RunRequest,
-): Promise<{ op: ActiveOp; args: Args; policies: string[] }> {
+): Promise<{ op: ActiveOp; args: Args; policies: string[]; root: string | undefined }> {
   const { caller } = o;
   const op = await findOp(access, reader, caller, o.op);
   const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
@@ -45,7 +46,7 @@ export async function admit(
   const policies = await access.demand(caller, "run", resource, { args, confirmation: "none" });
   checkArgsSize(op.manifest, args);
   refuseUngrantable(op.manifest);
-  return { op, args, policies };
+  return { op, args, policies, root: await rootOf(reader, op.manifest) };
 }
 
 /** The run that this person may end; or throws what the person has to hear. */
@@ -85,6 +86,8 @@ export async function refusedNow(access: Access, store: Store, live: Live): Prom
     const op = await access.activeOp(store.read, live.op.version.namespace, live.op.version.name);
     if (op === undefined || op.version.digest !== live.op.version.digest)
       return "Another version was activated meanwhile.";
+    if ((await rootOf(store.read, op.manifest)) !== live.root)
+      return `Another image was imported as ${op.manifest.root} meanwhile.`;
     const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
     await access.demand(caller, "run", resource, {
       args: live.args,

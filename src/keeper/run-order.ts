@@ -20,7 +20,13 @@ export function refuseUngrantable(manifest: Manifest): void {
 }
 
 /** The order to the runner: its content, inputs and limits, and nothing else. */
-export function orderOf(run: string, manifest: Manifest, digest: string, args: Args): MessageOf<"run.order"> {
+export function orderOf(
+  run: string,
+  manifest: Manifest,
+  digest: string,
+  args: Args,
+  root: string | undefined,
+): MessageOf<"run.order"> {
   return {
     type: "run.order",
     run,
@@ -32,6 +38,7 @@ export function orderOf(run: string, manifest: Manifest, digest: string, args: A
     limits: manifest.limits,
     seccomp: profileOf(manifest),
     network: manifest.network.map(targetText),
+    ...(root === undefined ? {} : { root }),
     secrets: [],
   };
 }

@@ -28,6 +28,7 @@ export async function recordRequest(
     op: ActiveOp;
     args: Args;
     policies: readonly string[];
+    root: string | undefined;
     thread?: string;
     requestId?: string;
   },
@@ -63,6 +64,7 @@ export async function recordRequest(
       args: Object.keys(o.args).length,
       request: o.requestId ?? null,
       ...(op.manifest.network.length === 0 ? {} : { network: op.manifest.network.map(targetText).join(",") }),
+      root: o.root ?? null,
     },
   });
   return moveRun(tx, id, { from: "requested", to: "queued" });

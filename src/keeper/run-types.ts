@@ -26,6 +26,8 @@ export type Live = {
   op: ActiveOp;
   caller: Caller;
   args: Args;
+  /** Digest of the root file system that the Op's name for it led to when it was asked for; undefined: the host's own. */
+  root: string | undefined;
   listener: RunListener;
   output: RunOutput;
   denied: Set<string>;

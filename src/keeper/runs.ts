@@ -62,6 +62,11 @@ export class Runs {
     return this.#ready;
   }
 
+  /** Whether a run that has not ended was asked for with this root file system. */
+  usesRoot(digest: string): boolean {
+    return [...this.#live.values()].some((live) => live.root === digest);
+  }
+
   get running(): number {
     return this.#slots.taken;
   }
@@ -88,7 +93,7 @@ export class Runs {
 
   async #request(o: RunRequest): Promise<RunView> {
     const { caller } = o;
-    const { op, args, policies } = await admit(this.#access, this.#store.read, o);
+    const { op, args, policies, root } = await admit(this.#access, this.#store.read, o);
     const obstacle = this.#obstacle();
     if (obstacle !== undefined) throw obstacle;
     const id = newRunId();
@@ -96,7 +101,7 @@ export class Runs {
     let row: RunRow;
     try {
       row = await this.#store.mutate(async (tx) => {
-        const queued = await recordRequest(tx, { ...o, id, op, args, policies });
+        const queued = await recordRequest(tx, { ...o, id, op, args, policies, root });
         await o.recording?.(tx, id);
         if (started) return await recordStart(tx, id);
         logQueued(tx, queued, this.#queued().length);
@@ -114,6 +119,7 @@ export class Runs {
       op,
       caller,
       args,
+      root,
       listener: o.listener,
       output: new RunOutput(id, op.manifest.limits.outputBytes),
       denied: new Set<string>(),
@@ -255,7 +261,7 @@ export class Runs {
 
   /** The run is recorded as running: whatever goes wrong from here on is its outcome. */
   async #order(live: Live): Promise<void> {
-    const { view, op, args } = live;
+    const { view, op, args, root } = live;
     try {
       const bundle = await getBundle(this.#store.read, op.version.digest);
       const egress = live.ending ? undefined : await this.#egress?.grant(live);
@@ -266,7 +272,7 @@ export class Runs {
         await this.#end(live, { state: "canceled", reason: refused });
         return;
       }
-      const order = orderOf(view.row.id, op.manifest, op.version.digest, args);
+      const order = orderOf(view.row.id, op.manifest, op.version.digest, args, root);
       if (egress !== undefined) order.egress = egress;
       // A runner that has joined since and was not tested yet gets nothing (P11).
       const sent = this.#ready !== undefined && this.#peers.send("runner", order, [bundle]);

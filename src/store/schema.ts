@@ -229,7 +229,16 @@ CREATE TABLE outbox_parts (
 CREATE TABLE settings (key TEXT PRIMARY KEY CHECK (length(key) <= 100), value BLOB NOT NULL CHECK (length(value) <= 65536)) STRICT, WITHOUT ROWID;
 `;
 
+const RUNTIMES = `
+CREATE TABLE runtimes (
+  name TEXT PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64),
+  digest TEXT NOT NULL CHECK (length(digest) = 71),
+  created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`;
+
 /** Never changed once released: a database made by an older version must become the same by adding migrations. */
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: "the first schema", sql: LOG + PEOPLE + OPS + SLACK },
+  { version: 2, name: "names of root file systems", sql: RUNTIMES },
 ];

@@ -6,6 +6,7 @@ const name = z.string().min(1).max(64);
 const code = z.string().min(4).max(64);
 const opName = z.string().min(1).max(140);
 const run = z.string().min(4).max(40);
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const empty = z.strictObject({});
 const page = { limit: z.int().min(1).max(1000).optional(), before: z.int().min(0).optional() };
 
@@ -76,6 +77,11 @@ export const COMMANDS = {
   "op.versions": open(z.strictObject({ op: opName })),
   "op.activate": open(z.strictObject({ op: opName, version: z.int().min(1) })),
   "op.disable": open(z.strictObject({ op: opName })),
+
+  "runtime.set": open(z.strictObject({ name, digest, bytes: z.int().min(0), files: z.int().min(0) })),
+  "runtime.list": open(empty),
+  "runtime.unused": open(z.strictObject({ digest })),
+  "runtime.remove": open(z.strictObject({ name })),
 
   /** Tokens as typed after the Op's name; output follows as ctl.output, then the reply. */
   run: open(z.strictObject({ op: opName, tokens: z.array(z.string().max(32 * 1024)).max(256) })),

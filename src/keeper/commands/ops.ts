@@ -16,6 +16,7 @@ import {
 import { getUser } from "../../store/users.ts";
 import { visibleOps } from "../find-op.ts";
 import { refreshArgTypes } from "../open-session.ts";
+import { rootOf } from "../runtimes.ts";
 import type { Session } from "../session.ts";
 import type { CommandContext, Handlers } from "./command.ts";
 
@@ -26,6 +27,7 @@ export const ops: Handlers = {
     const { manifest, digest } = opened;
     await session.access.demandNamespace(caller, "publish", manifest.namespace);
     const narrowed = await checkProfile(session, caller, opened);
+    await rootOf(session.store.read, manifest);
     const version = await session.store.mutate(async (tx) => {
       const published = await publishVersion(tx, {
         namespace: manifest.namespace,
