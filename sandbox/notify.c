@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "caller.h"
 #include "run.h"
 
 /* Told to the runner: the first of each call, so that a flood of one hides no other; then so many a second, so many a run.
@@ -36,8 +37,16 @@ static void tell(struct loop *loop, struct run *run, const struct seccomp_notif 
         run->window_count++;
         run->denied_sent++;
     }
-    struct msg_denied m = {(uint32_t)n->data.nr, n->data.arch, n->pid, run->denied, {0}};
+    struct msg_denied m = {.nr = (uint32_t)n->data.nr, .arch = n->data.arch, .pid = n->pid, .count = run->denied};
     for (int i = 0; i < 6; i++) m.args[i] = n->data.args[i];
+    struct caller caller;
+    caller_read((pid_t)n->pid, &caller);
+    /* Killed meanwhile: the number may be somebody else's by now. */
+    uint64_t id = n->id;
+    if (ioctl(run->notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0) {
+        m.run_pid = caller.pid;
+        memcpy(m.run_name, caller.name, sizeof m.run_name);
+    }
     if (loop->out >= 0 && !frame_send(loop->out, FRAME_DENIED, run->handle, &m, sizeof m)) loop->broken = true;
 }
 

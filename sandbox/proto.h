@@ -42,6 +42,8 @@ struct msg_exited {
 struct msg_denied {
     uint32_t nr, arch, pid, count;
     uint64_t args[6];
+    uint32_t run_pid;  /* as the run numbers it; 0: not known */
+    char run_name[16]; /* of the process, by its own choice */
 } __attribute__((packed));
 
 enum record_type {

@@ -270,7 +270,8 @@ export const CATALOGUE = {
     "an Op made a system call that its profile refuses",
     {
       call: S,
-      count: N,
+      process: S,
+      pid: N,
     },
   ),
 

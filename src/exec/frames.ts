@@ -47,6 +47,10 @@ export interface Denied {
   readonly handle: number;
   readonly nr: number;
   readonly arch: number;
+  /** As the caller gave them; what points somewhere means nothing to us. */
+  readonly args: readonly bigint[];
+  /** The process as the run itself numbers and names it (the name is the process's own choice), where the host tells. */
+  readonly process: { readonly pid: number; readonly name: string } | null;
 }
 export type LauncherFrame = Hello | Started | Failed | Exited | Denied | { readonly kind: "pong" };
 
@@ -147,13 +151,29 @@ function parse(bytes: Buffer): LauncherFrame {
       };
     }
     case 132:
-      need(8);
-      return { kind: "denied", handle, nr: u32(0), arch: u32(1) };
+      need(84);
+      return {
+        kind: "denied",
+        handle,
+        nr: u32(0),
+        arch: u32(1),
+        args: Array.from({ length: 6 }, (_, i) => body.readBigUInt64LE(16 + 8 * i)),
+        process: u32(16) === 0 ? null : { pid: u32(16), name: processName(body.subarray(68, 84)) },
+      };
     case 133:
       return { kind: "pong" };
     default:
       throw broken(`a frame of unknown kind ${kind}`);
   }
+}
+
+/** Any bytes but NUL, chosen by the process; what is not printable ASCII shows as "?". */
+function processName(bytes: Buffer): string {
+  const end = bytes.indexOf(0);
+  return bytes
+    .subarray(0, end === -1 ? bytes.length : end)
+    .toString("latin1")
+    .replace(/[^ -~]/g, "?");
 }
 
 function broken(what: string): SallyportError {

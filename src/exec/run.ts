@@ -1,8 +1,8 @@
 import { readSync } from "node:fs";
 import { Socket } from "node:net";
-import { assetText } from "../host/asset.ts";
 import { harden } from "../host/harden.ts";
 import { type ControlMessage, ControlReader, Throttle } from "./control.ts";
+import { describeCall } from "./denied-call.ts";
 import type { Denied, Exited, Failed, Started } from "./frames.ts";
 import { GRACE_MS } from "./grant.ts";
 import { createRedactor, redactText, type SecretForms } from "./redact.ts";
@@ -16,8 +16,11 @@ export interface RunHandlers {
   /** Null when more output can be taken now; else resolves when it can. */
   ready(): Promise<void> | null;
   onProgress(text: string, percent: number | null): void;
-  /** A refused system call, by name. The launcher limits how often (32 a second, 256 a run). */
-  onDenied(call: string): void;
+  /**
+   * A refused system call, by name and, where that says something, its argument's ("socket(AF_PACKET)"). The launcher limits
+   * how often (32 a second, 256 a run, and the first of each call).
+   */
+  onDenied(call: string, process: Denied["process"]): void;
 }
 
 export interface LiveRunOptions {
@@ -45,7 +48,7 @@ export class LiveRun {
   readonly #options: LiveRunOptions;
   readonly #budget: OutputBudget;
   readonly #denied = new Map<string, number>();
-  readonly #deniedEarly: string[] = [];
+  readonly #deniedEarly: [string, Denied["process"]][] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #progress: Throttle<{ text: string; percent: number | null }>;
   #streams: OutputStream[] = [];
@@ -82,7 +85,7 @@ export class LiveRun {
     const { fds, handlers, secrets, wallMs, graceMs } = this.#options;
     if (frame.cgroup !== "none") this.#limitedBy = `cgroup ${frame.cgroup}`;
     handlers.onStarted(frame);
-    for (const call of this.#deniedEarly) handlers.onDenied(call);
+    for (const early of this.#deniedEarly) handlers.onDenied(...early);
     const sink = (stream: "stdout" | "stderr"): OutputSink => ({
       write: (bytes) => handlers.onOutput(stream, bytes),
       ready: () => handlers.ready(),
@@ -97,12 +100,12 @@ export class LiveRun {
   }
 
   #deny(frame: Denied): void {
-    const call = callName(frame);
+    const call = describeCall(frame);
     const name = this.#denied.has(call) || this.#denied.size < DENIED_NAMES ? call : "others";
     this.#denied.set(name, (this.#denied.get(name) ?? 0) + 1);
     // The launcher may tell of a refusal before it tells of the start.
-    if (this.#control === undefined) this.#deniedEarly.push(call);
-    else this.#options.handlers.onDenied(call);
+    if (this.#control === undefined) this.#deniedEarly.push([call, frame.process]);
+    else this.#options.handlers.onDenied(call, frame.process);
   }
 
   #fail(frame: Failed): void {
@@ -225,13 +228,4 @@ function lastWords(fd: number, secrets: SecretForms | null): string {
     .split("\n");
   const last = lines.findLast((line) => line.trim() !== "") ?? "";
   return redactText(secrets, last).slice(0, 300);
-}
-
-let names: Readonly<Record<string, string>> | undefined;
-const AUDIT_ARCH_X86_64 = 0xc000003e;
-
-function callName({ nr, arch }: Denied): string {
-  if (arch !== AUDIT_ARCH_X86_64) return `foreign ${nr}`;
-  names ??= JSON.parse(assetText("seccomp/syscalls.json")) as Record<string, string>;
-  return (names[String(nr)] ?? `syscall ${nr}`).slice(0, 64);
 }

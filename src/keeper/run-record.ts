@@ -236,7 +236,11 @@ export function logCancelWanted(
   });
 }
 
-export function logDeniedCall(tx: Tx, live: Live, call: string): void {
+export function logDeniedCall(
+  tx: Tx,
+  live: Live,
+  { call, process }: Pick<MessageOf<"run.denied">, "call" | "process">,
+): void {
   tx.log({
     type: "sandbox.denied",
     outcome: "denied",
@@ -244,7 +248,7 @@ export function logDeniedCall(tx: Tx, live: Live, call: string): void {
     run: live.view.row.id,
     op: live.op.row.name,
     namespace: live.op.namespace.name,
-    data: { call },
+    data: { call, process: process?.name ?? null, pid: process?.pid ?? null },
   });
 }
 

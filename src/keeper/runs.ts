@@ -29,6 +29,8 @@ import type { Live, RunRequest, RunView } from "./run-types.ts";
 
 /** After a start that could not be recorded. */
 const RETRY_MS = 1000;
+/** An Op names as many as it likes by their arguments; its run must not fill the log. */
+const DENIED_ENTRIES = 64;
 const CANCELED_EARLY = "Canceled before it started.";
 
 /** From request to recorded outcome (DESIGN section 4). Every change of state is one transaction with its log entry. */
@@ -157,7 +159,7 @@ export class Runs {
     if (live === undefined) return;
     if (message.type === "run.output") this.#output(live, message.stream, parts[0]!);
     else if (message.type === "run.progress") live.listener.progress?.(message.text, message.percent);
-    else if (message.type === "run.denied") this.#denied(live, message.call);
+    else if (message.type === "run.denied") this.#denied(live, message);
     else if (message.type === "run.finished") void this.#end(live, endingOf(message), message);
   }
 
@@ -296,11 +298,11 @@ export class Runs {
     live.output.flush(this.#store).catch(this.#failed);
   }
 
-  /** The first refusal of each call is an entry at once; the rest are counted in the outcome. */
-  #denied(live: Live, call: string): void {
-    if (live.denied.has(call)) return;
-    live.denied.add(call);
-    this.#store.mutate((tx) => logDeniedCall(tx, live, call)).catch(this.#failed);
+  /** The first refusal of each call is an entry at once, of so many calls; the rest are counted in the outcome. */
+  #denied(live: Live, message: MessageOf<"run.denied">): void {
+    if (live.denied.has(message.call) || live.denied.size >= DENIED_ENTRIES) return;
+    live.denied.add(message.call);
+    this.#store.mutate((tx) => logDeniedCall(tx, live, message)).catch(this.#failed);
   }
 
   /**

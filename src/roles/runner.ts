@@ -172,7 +172,7 @@ class Runner {
       onOutput: (stream, bytes) => keeper.send({ type: "run.output", run, stream }, [bytes]),
       ready: () => (keeper.backlog > BACKLOG_BYTES ? keeper.drained() : null),
       onProgress: (text, percent) => keeper.send({ type: "run.progress", run, text, percent }),
-      onDenied: (call) => keeper.send({ type: "run.denied", run, call }),
+      onDenied: (call, process) => keeper.send({ type: "run.denied", run, call, process }),
     };
   }
 

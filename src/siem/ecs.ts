@@ -63,7 +63,7 @@ export function entryLine(entry: Uint8Array, sequence: number, hash: Uint8Array)
     },
     ...(userId === null ? {} : { user: { id: userId }, related: { user: [userId] } }),
     service: { name: "sallyport", version: VERSION },
-    ...(e.run === undefined ? {} : { process: { entity_id: e.run } }),
+    ...(e.run === undefined ? {} : { process: { entity_id: e.run, ...callerOf(e) } }),
     ...(e.type.startsWith("network.") ? connectionFields(e.data ?? {}) : {}),
     ...(e.policy === undefined ? {} : { rule: { id: e.policy } }),
     sallyport: { namespace: e.namespace ?? null, op: e.op ?? null, ...e.data },
@@ -85,6 +85,13 @@ function connectionFields(data: Record<string, unknown>): Record<string, unknown
     source: { bytes: bytesOut ?? 0 },
     network: { direction: "egress", transport: "tcp" },
   };
+}
+
+/** Of a refused system call: the process as the run numbers it, by the name that it gave itself. */
+function callerOf({ type, data }: { type: string; data?: object }): { pid?: unknown; name?: unknown } {
+  if (type !== "sandbox.denied") return {};
+  const { pid, process } = (data ?? {}) as { pid?: unknown; process?: unknown };
+  return typeof pid === "number" ? { pid, name: process } : {};
 }
 
 function userIdOf(actor: Record<string, unknown>): string | null {

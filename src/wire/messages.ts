@@ -214,7 +214,13 @@ const runProgress = z.strictObject({
   percent: z.number().min(0).max(100).nullable(),
 });
 const deniedCall = z.strictObject({ call: z.string().max(64), count });
-const runDenied = z.strictObject({ type: z.literal("run.denied"), run: runId, call: z.string().max(64) });
+const runDenied = z.strictObject({
+  type: z.literal("run.denied"),
+  run: runId,
+  call: z.string().max(64),
+  /** As the run numbers it, and the name that it gave itself; null where the host does not tell. */
+  process: z.strictObject({ pid: count, name: z.string().max(16) }).nullable(),
+});
 const runFinished = z.strictObject({
   type: z.literal("run.finished"),
   run: runId,

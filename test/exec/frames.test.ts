@@ -17,13 +17,16 @@ t.test("what is sent", async (t) => {
   t.equal(killFrame(5, 9).toString("hex"), "1100000002050000000000000009000000");
 });
 
+const CALL = Buffer.concat([u32(165, 0xc000003e, 9, 1), u64(1n, 0n, 0n, 0n, 0n, 6n)]);
+
 t.test("what is received, in any chunks", async (t) => {
   const all = Buffer.concat([
     frame(128, 0, u32(1, 2)),
     frame(129, 3, u32(4711, 1, 5)),
     frame(130, 4, Buffer.concat([u32(2), Buffer.from("exec")])),
     frame(131, 3, Buffer.concat([u32(9, 0, 1, 2), u64(1n, 2n, 3n, 4n, 5n, 6n, 7n)])),
-    frame(132, 3, Buffer.concat([u32(165, 0xc000003e, 9, 1), u64(0n, 0n, 0n, 0n, 0n, 0n)])),
+    frame(132, 3, Buffer.concat([CALL, u32(7), Buffer.from("sh\x1b[2J".padEnd(16, "\0"))])),
+    frame(132, 3, Buffer.concat([CALL, u32(0), Buffer.alloc(16)])),
     frame(133, 0, Buffer.alloc(0)),
   ]);
   for (const size of [1, 5, 1000]) {
@@ -45,7 +48,11 @@ t.test("what is received, in any chunks", async (t) => {
         pidsHits: 6,
         pidsPeak: 7,
       },
-      { kind: "denied", handle: 3, nr: 165, arch: 0xc000003e },
+      {
+        ...{ kind: "denied", handle: 3, nr: 165, arch: 0xc000003e, args: [1n, 0n, 0n, 0n, 0n, 6n] },
+        process: { pid: 7, name: "sh?[2J" },
+      },
+      { kind: "denied", process: null },
       { kind: "pong" },
     ]);
   }

@@ -102,7 +102,10 @@ export function begin(
     },
     ready: () => more.ready?.() ?? null,
     onProgress: (text, percent) => progress.push({ text, percent }),
-    onDenied: (call) => denied.push(call),
+    onDenied: (call, process) => {
+      denied.push(call);
+      more.onDenied?.(call, process);
+    },
   });
   const seen = run.finished.then((result) => {
     const text = (parts: Buffer[]) => Buffer.concat(parts).toString("utf8");

@@ -48,7 +48,8 @@ function live(): { run: LiveRun; told: string[]; end(): void } {
 
 t.test("the start is told first, whatever the launcher sends first", async (t) => {
   const { run, told, end } = live();
-  const denied = { kind: "denied", handle: 1, nr: 165, arch: 0xc000003e } as const;
+  const args: bigint[] = [];
+  const denied = { kind: "denied", handle: 1, nr: 165, arch: 0xc000003e, args, process: null } as const;
   run.receive(denied);
   t.strictSame(told, []);
   run.receive(STARTED);

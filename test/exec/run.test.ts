@@ -159,12 +159,45 @@ t.test("control channel: an answer that is not there yet is waited for", async (
 t.test("refused calls are told by name and counted", async (t) => {
   const seen = await op({ argv: ["./probe", "call:mount", "call:mount", "call:bpf", "ptrace:1"] });
   t.match(seen.stdout, /^call:mount\tEPERM\ncall:mount\tEPERM\ncall:bpf\tEPERM\nptrace:1\tEPERM\n$/);
-  t.strictSame([...seen.denied].sort(), ["bpf", "mount", "mount", "ptrace"]);
+  t.match([...seen.denied].sort(), [/^bpf\(/, "mount", "mount", /^ptrace\(PTRACE_/]);
   t.match(seen.result.denied, [
     { call: "mount", count: 2 },
-    { call: "bpf", count: 1 },
-    { call: "ptrace", count: 1 },
+    { call: /^bpf\(/, count: 1 },
+    { call: /^ptrace\(/, count: 1 },
   ]);
+});
+
+t.test("a refused call is told with its process, as the run numbers it", async (t) => {
+  const told: { call: string; process: { pid: number; name: string } | null }[] = [];
+  await op(
+    { argv: sh("unshare -U true; perl -e '$0 = \"a\\x1b[2J\"; syscall(272, 0x40000000)'; exit 0") },
+    { onDenied: (call, process) => told.push({ call, process }) },
+  );
+  t.match(told, [
+    { call: "unshare(CLONE_NEWUSER)", process: { name: "unshare" } },
+    // What a process calls itself is its own choice, so it is made safe to show.
+    { call: "unshare(CLONE_NEWNET)", process: { name: "a?[2J" } },
+  ]);
+  for (const { process } of told) t.ok(process!.pid > 1 && process!.pid < 100, "not the host's number");
+});
+
+t.test("whatever a refused call is given, the answer is an error", async (t) => {
+  const program = `
+    my @calls = (165, 155, 161, 272, 308, 321, 323, 298, 101, 175, 246, 310, 438, 428, 429, 442, 304, 167);
+    srand(7);
+    my $odd = 0;
+    for (1 .. 600) {
+      my $rc = syscall($calls[rand @calls], map { int(rand(2 ** (int rand 63))) } 1 .. 5);
+      $odd++ if $rc != -1 || $! != 1;
+    }
+    print "$odd\n";`;
+  const seen = await op({ argv: ["/usr/bin/perl", "-e", program] });
+  t.equal(seen.stdout, "0\n", seen.stderr);
+  t.equal(
+    seen.result.denied.reduce((sum, d) => sum + d.count, 0),
+    600,
+    "and all are counted",
+  );
 });
 
 t.test("many at once, nothing leaks", async (t) => {
