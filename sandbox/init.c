@@ -18,6 +18,7 @@
 #include "child.h"
 #include "die.h"
 #include "engine.h"
+#include "learn.h"
 
 static void exec_op(struct child *c) {
     char **argv = c->spec->argv, **envp = c->spec->envp;
@@ -64,6 +65,7 @@ static int op_main(void *arg) {
     /* No descriptor is above INT_MAX, and gVisor refuses more. */
     must(close_range(c->has_fd3 ? 4 : 3, INT_MAX, CLOSE_RANGE_CLOEXEC), "close_range");
     landlock_op(c);
+    if (c->spec->learn) learn_rewrite(c->spec);
     c->listener = seccomp_install(c->spec->filter, c->spec->filter_len);
     exec_op(c);
     return EXIT_SETUP;

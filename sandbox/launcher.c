@@ -67,9 +67,10 @@ static int status_to_exit(int status) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static int mode_serve(int fd) {
+static int mode_serve(int fd, bool learn) {
     int signals = open_signals();
     loop_init(&loop, fd);
+    loop.learn = learn;
     serve_loop(&loop, fd, signals, on_signal);
     return 0;
 }
@@ -136,7 +137,7 @@ int main(int argc, char **argv) {
     char *end = NULL;
     long fd = argc == 3 && argv[2][0] >= '0' && argv[2][0] <= '9' ? strtol(argv[2], &end, 10) : -1;
     if (fd < 0 || fd > 1 << 20 || *end) {
-        dprintf(2, "usage: launcher confine|runner|serve|once|op DESCRIPTOR\n");
+        dprintf(2, "usage: launcher confine|runner|serve|learn|once|op DESCRIPTOR\n");
         return 2;
     }
     if (fcntl((int)fd, F_GETFD) < 0) die("descriptor");
@@ -149,7 +150,8 @@ int main(int argc, char **argv) {
     loop.title_size = strlen(argv[0]) + 1 + strlen(argv[1]) + 1 + strlen(argv[2]);
     if (strcmp(argv[1], "confine") == 0) confine_exec(load((int)fd, SPEC_CONFINE), parent, -1);
     if (strcmp(argv[1], "runner") == 0) return mode_runner((int)fd, parent);
-    if (strcmp(argv[1], "serve") == 0) return mode_serve((int)fd);
+    if (strcmp(argv[1], "serve") == 0) return mode_serve((int)fd, false);
+    if (strcmp(argv[1], "learn") == 0) return mode_serve((int)fd, true);
     if (strcmp(argv[1], "once") == 0) return mode_once((int)fd);
     if (strcmp(argv[1], "op") == 0) engine_inner((int)fd);
     dprintf(2, "launcher: unknown mode %.20s\n", argv[1]);

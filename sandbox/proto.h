@@ -15,6 +15,7 @@ enum frame_kind {
     FRAME_EXITED = 131,
     FRAME_DENIED = 132,
     FRAME_PONG = 133,
+    FRAME_LEARNED = 134, /* msg_denied of a call that went on */
 };
 enum { HAS_STDIN = 1, HAS_STDOUT = 2, HAS_STDERR = 4, HAS_FD3 = 8, HAS_ALL = 15 };
 enum { STARTED_NO_PROC = 1, STARTED_NO_LANDLOCK = 2, STARTED_NO_MEMFD_SYSCTL = 4 };
@@ -63,6 +64,7 @@ enum record_type {
     REC_NODE = 18,
     REC_ENGINE = 16,
     REC_EGRESS = 15, /* token, then the path of the egress process's socket */
+    REC_LEARN = 17,
     REC_EXEC_FD = 20,
     REC_EXEC_PATH = 21,
     REC_KEEP_FD = 22,

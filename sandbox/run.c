@@ -19,6 +19,7 @@
 
 #include "child.h"
 #include "die.h"
+#include "learn.h"
 
 enum { SETUP_MS = 10000, CLEANUP_RETRY_MS = 10, CLEANUP_MS = 5000 };
 
@@ -53,6 +54,12 @@ struct run *run_find(struct loop *loop, uint64_t handle) {
 
 void run_begin(struct loop *loop, uint64_t handle, struct spec *spec, int spec_fd, const int stdio[4]) {
     struct run *run = NULL;
+    /* Where Ops run for an appliance, nothing that the kernel asks about is ever let through. */
+    if (spec->learn && !loop->learn) {
+        run_refuse(loop, handle, "learn", EPERM);
+        spec_free(spec);
+        return;
+    }
     for (int i = 0; i < MAX_RUNS && !run; i++)
         if (loop->runs[i].state == RUN_FREE) run = &loop->runs[i];
     if (!run || run_find(loop, handle) || !handle) {
@@ -66,12 +73,13 @@ void run_begin(struct loop *loop, uint64_t handle, struct spec *spec, int spec_f
     run->watch.pids = spec->limit[LIMIT_PIDS];
     run->grace_ms = spec->limit[LIMIT_GRACE_MS];
     run->deadline_ms = now_ms() + SETUP_MS;
-    const char *step = run_start(loop, run, spec, spec_fd, stdio);
+    const char *step = spec->learn && !learn_begin(run, spec) ? "learn" : run_start(loop, run, spec, spec_fd, stdio);
     int error = errno;
     spec_free(spec);
     if (!step) return;
     if (run->ctl >= 0) close(run->ctl);
     if (!cgroup_remove(&run->cgroup)) cgroup_forget(&run->cgroup);
+    learn_end(run);
     run->state = RUN_FREE;
     run->failed = true;
     run_refuse(loop, handle, step, error);
@@ -181,9 +189,14 @@ static struct failure unexplained(const struct run *run) {
     return used.oom ? (struct failure){"memory", ENOMEM} : (struct failure){"lost", ECHILD};
 }
 
+void run_notified(struct loop *loop, struct run *run) {
+    if (run->learn) learn_answer(loop, run);
+    else notify_answer(loop, run);
+}
+
 void run_reap(struct loop *loop, struct run *run) {
     run_hear(loop, run);
-    if (run->notify >= 0) notify_answer(loop, run);
+    if (run->notify >= 0) run_notified(loop, run);
     int status;
     if (wait4(run->pid, &status, WNOHANG | __WALL, &run->usage) != run->pid) return;
     close(run->pidfd);
@@ -199,6 +212,7 @@ void run_reap(struct loop *loop, struct run *run) {
     }
     if (run->mounts >= 0) close(run->mounts);
     run->mounts = -1;
+    learn_end(run);
     run->state = RUN_CLEANUP;
     run->deadline_ms = now_ms() + CLEANUP_MS;
     if (cgroup_remove(&run->cgroup)) run->state = RUN_FREE;

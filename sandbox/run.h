@@ -33,6 +33,7 @@ struct run {
     struct rusage usage;
     struct cgroup cgroup;
     struct watch watch;
+    struct learn *learn; /* NULL but in mode `learn` */
 };
 
 /* What the loop does with events: `out` is -1 in `once`. */
@@ -45,6 +46,7 @@ struct loop {
     int cgroup, self_pidfd;
     char *title; /* our argv in memory: a run's init blanks its copy, since /proc/1/cmdline would name a path of the host */
     size_t title_size;
+    bool learn;  /* mode `learn`: a spec may ask for it */
     bool ending; /* no new spares */
     bool broken; /* the runner can't be told any more: end */
 };
@@ -73,6 +75,8 @@ void run_hear(struct loop *loop, struct run *run);
 void run_reap(struct loop *loop, struct run *run);
 /* Deadlines; returns ms to the next one, or -1. */
 int run_clock(struct loop *loop);
+/* Its calls that the kernel asks about: notify_answer, in mode `learn` learn_answer. */
+void run_notified(struct loop *loop, struct run *run);
 /* Answers pending seccomp notifications of the run: always EPERM. */
 void notify_answer(struct loop *loop, struct run *run);
 

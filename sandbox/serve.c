@@ -186,7 +186,7 @@ static bool turn(struct loop *loop, int sock, struct inbox *in, int signals, voi
         struct run *run = owner[i];
         if (!polls[i].revents) continue;
         if (polls[i].fd == run->ctl) run_hear(loop, run);
-        else if (polls[i].fd == run->notify) notify_answer(loop, run);
+        else if (polls[i].fd == run->notify) run_notified(loop, run);
         else if (polls[i].fd == run->pidfd) run_reap(loop, run);
     }
     if (polls[1].revents && on_signal) on_signal(loop, signals);

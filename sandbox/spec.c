@@ -181,6 +181,11 @@ static bool run_record(struct spec *s, uint16_t type, const uint8_t *p, uint32_t
         memcpy(s->egress_token, p, EGRESS_TOKEN);
         s->egress_path = keep_string(s, p + EGRESS_TOKEN, n - EGRESS_TOKEN);
         return s->egress_path ? true : bad(why, "spec.egress", EINVAL);
+    case REC_LEARN:
+        if (n != LEARN_BITMAP) return bad(why, "spec.learn", EINVAL);
+        memcpy(s->learn_args, p, LEARN_BITMAP);
+        s->learn = true;
+        return true;
     default:
         return bad(why, "spec.type", EINVAL);
     }

@@ -20,6 +20,7 @@ enum {
     SPEC_MAX_RULES = 128,
     SPEC_MAX_RLIMITS = 16,
     EGRESS_TOKEN = 16,
+    LEARN_BITMAP = 64, /* bytes: a bit a call */
 };
 
 enum spec_kind { SPEC_RUN, SPEC_CONFINE };
@@ -60,13 +61,14 @@ struct spec {
     uint32_t uid, gid, host_uid, host_gid; /* host ids 0: not given */
     struct spec_file *files;
     size_t file_count, content_bytes;
-    bool loopback, cgroup_required;
+    bool loopback, cgroup_required, learn;
     const char *root; /* host path of an imported root file system; NULL: the host's own /usr */
     const char *node; /* host path of the executable to be the run's Node; NULL: none */
     uint32_t engine;            /* engine.h; 0: none */
     const char *engine_program; /* set by the launcher */
     const char *egress_path; /* NULL: no way out */
     uint8_t egress_token[EGRESS_TOKEN];
+    uint8_t learn_args[LEARN_BITMAP]; /* calls whose arguments are learned too */
 
     int exec_fd; /* -1: exec_path */
     const char *exec_path;

@@ -52,7 +52,21 @@ export interface Denied {
   /** The process as the run itself numbers and names it (the name is the process's own choice), where the host tells. */
   readonly process: { readonly pid: number; readonly name: string } | null;
 }
-export type LauncherFrame = Hello | Started | Failed | Exited | Denied | { readonly kind: "pong" };
+/** A call that the ceiling allowed, of a run whose calls are learned. */
+export interface LearnedCall {
+  readonly kind: "learned";
+  readonly handle: number;
+  readonly nr: number;
+  readonly args: readonly bigint[];
+}
+export type LauncherFrame =
+  | Hello
+  | Started
+  | Failed
+  | Exited
+  | Denied
+  | LearnedCall
+  | { readonly kind: "pong" };
 
 /** MASK of a RUN frame: which descriptors follow the spec, in this order. */
 export const FD_MASK = { stdin: 1, stdout: 2, stderr: 4, control: 8 } as const;
@@ -157,15 +171,21 @@ function parse(bytes: Buffer): LauncherFrame {
         handle,
         nr: u32(0),
         arch: u32(1),
-        args: Array.from({ length: 6 }, (_, i) => body.readBigUInt64LE(16 + 8 * i)),
+        args: argsIn(body),
         process: u32(16) === 0 ? null : { pid: u32(16), name: processName(body.subarray(68, 84)) },
       };
+    case 134:
+      need(64);
+      return { kind: "learned", handle, nr: u32(0), args: argsIn(body) };
     case 133:
       return { kind: "pong" };
     default:
       throw broken(`a frame of unknown kind ${kind}`);
   }
 }
+
+const argsIn = (body: Buffer): bigint[] =>
+  Array.from({ length: 6 }, (_, i) => body.readBigUInt64LE(16 + 8 * i));
 
 /** Any bytes but NUL, chosen by the process; what is not printable ASCII shows as "?". */
 function processName(bytes: Buffer): string {

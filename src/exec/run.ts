@@ -3,7 +3,7 @@ import { Socket } from "node:net";
 import { harden } from "../host/harden.ts";
 import { type ControlMessage, ControlReader, Throttle } from "./control.ts";
 import { describeCall } from "./denied-call.ts";
-import type { Denied, Exited, Failed, Started } from "./frames.ts";
+import type { Denied, Exited, Failed, LearnedCall, Started } from "./frames.ts";
 import { GRACE_MS } from "./grant.ts";
 import { createRedactor, redactText, type SecretForms } from "./redact.ts";
 import { exitedResult, failedResult, type LimitedBy, launchFailed, type RunResult } from "./result.ts";
@@ -21,6 +21,8 @@ export interface RunHandlers {
    * how often (32 a second, 256 a run, and the first of each call).
    */
   onDenied(call: string, process: Denied["process"]): void;
+  /** Only of a run whose calls are learned: each call once, for some once for each different arguments. */
+  onLearned?(call: LearnedCall): void;
 }
 
 export interface LiveRunOptions {
@@ -74,9 +76,10 @@ export class LiveRun {
     if (!now) this.#timers.push(setTimeout(() => this.#options.kill(KILL), GRACE_MS));
   }
 
-  receive(frame: Started | Failed | Exited | Denied): void {
+  receive(frame: Started | Failed | Exited | Denied | LearnedCall): void {
     if (frame.kind === "started") this.#start(frame);
     else if (frame.kind === "denied") this.#deny(frame);
+    else if (frame.kind === "learned") this.#options.handlers.onLearned?.(frame);
     else if (frame.kind === "failed") this.#fail(frame);
     else void this.#end(frame);
   }

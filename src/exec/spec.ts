@@ -19,6 +19,7 @@ const TYPE = {
   node: 18,
   engine: 16,
   egress: 15,
+  learn: 17,
 } as const;
 
 const TREE = { op: 1, secrets: 2, etc: 3, bundle: 4 } as const;
@@ -83,6 +84,8 @@ export interface LaunchSpec {
   readonly cgroupRequired: boolean;
   /** Absent: the launcher itself. */
   readonly engine?: OciEngine;
+  /** A launcher in mode `learn` tells the calls that `seccomp` allows; 64 bytes, a bit for each call whose arguments matter. */
+  readonly learn?: Uint8Array;
 }
 
 /** Encodes a spec as the launcher reads it. Throws `launch_failed` when it passes one of the launcher's bounds. */
@@ -112,6 +115,7 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
   if (spec.engine !== undefined) out.push(record(TYPE.engine, u32(ENGINE_ID[spec.engine])));
   if (spec.egress !== undefined)
     out.push(record(TYPE.egress, spec.egress.token, text(spec.egress.socket, "egress socket")));
+  if (spec.learn !== undefined) out.push(record(TYPE.learn, spec.learn));
   const other = out.reduce((sum, part) => sum + part.length, 0);
   out.push(record(TYPE.seccomp, spec.seccomp));
   let names = 0;

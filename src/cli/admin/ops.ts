@@ -8,10 +8,11 @@ import { pairs, printData, table } from "../print.ts";
 import { common, globalsOf } from "../program.ts";
 import { openSandbox } from "../sandbox.ts";
 import type { Admin } from "./context.ts";
+import { addOpTest } from "./op-test.ts";
 
 type Version = { version: number; digest: string; publisher: string; published: string; bytes: number };
 
-/** op validate | publish | list | show | versions | activate | rollback | disable */
+/** op validate | test | publish | list | show | versions | activate | rollback | disable */
 export function addOps(program: Program, admin: Admin): void {
   const op = program.command("op").description("Ops: validate, publish, look at");
   common(op.command("validate <dir>"))
@@ -29,6 +30,7 @@ export function addOps(program: Program, admin: Admin): void {
         ],
       );
     });
+  addOpTest(op, admin);
   common(op.command("publish <dir>"))
     .description("store a version of an Op, and make it the one that runs")
     .action((dir: string, _: object, command: Program) => {

@@ -126,14 +126,14 @@ function ending({ run, state, reason, durationMs, usage }: Run): string {
 }
 
 /** An Op's bytes as they are, but for a terminal, which they could drive by escape codes. */
-function writeOutput(stream: "stdout" | "stderr", bytes: Buffer): void {
+export function writeOutput(stream: "stdout" | "stderr", bytes: Buffer): void {
   process[stream].write(
     process[stream].isTTY ? cleanText(bytes.toString("utf8"), { newlines: true }) : bytes,
   );
 }
 
 /** The Op's inputs may have any name, so only what stands before a `--` can be ours. */
-function splitOwn(args: readonly string[]): { own: { json?: boolean }; rest: string[] } {
+export function splitOwn(args: readonly string[]): { own: { json?: boolean }; rest: string[] } {
   const end = args.includes("--") ? args.indexOf("--") : args.length;
   const ours = args.slice(0, end);
   const rest = [...ours.filter((word) => word !== "--json"), ...args.slice(end + 1)];
