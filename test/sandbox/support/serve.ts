@@ -53,7 +53,7 @@ export function frame(kind: number, handle: number, payload: Uint8Array = new Ui
   return Buffer.concat([head, payload]);
 }
 
-/** A launcher in mode `serve` and our end of its socket. */
+/** A launcher in mode `serve` (or `learn`) and our end of its socket. */
 export class Launcher {
   readonly child: ChildProcess;
   readonly fd: number;
@@ -73,6 +73,7 @@ export class Launcher {
       user?: number;
       launcher?: string;
       before?: string[];
+      mode?: "serve" | "learn";
       env?: NodeJS.ProcessEnv;
       stderr?: number;
     } = {},
@@ -82,7 +83,8 @@ export class Launcher {
     const user = String(options.user);
     const drop =
       options.user === undefined ? [] : ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"];
-    const [file = launcher, ...args] = [...(options.before ?? []), ...drop, launcher, "serve", "4"];
+    const mode = options.mode ?? "serve";
+    const [file = launcher, ...args] = [...(options.before ?? []), ...drop, launcher, mode, "4"];
     this.child = spawn(file, args, {
       stdio: ["ignore", "ignore", options.stderr ?? "inherit", "ignore", theirs],
       ...(options.env ? { env: options.env } : {}),
