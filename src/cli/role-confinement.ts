@@ -19,6 +19,8 @@ export type RoleSite = {
   runtimes: string;
   /** Blocks of addresses that are not public and that Ops may be let through to. */
   private: readonly string[];
+  /** What starts an Op that names no engine. */
+  engine: string;
 };
 
 export type RoleConfinement = {
@@ -59,8 +61,8 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
     connect: true,
     launcher: "confine",
   }),
-  runner: ({ limits, runtimes }) => ({
-    args: ["--limits", limits, "--runtimes", runtimes],
+  runner: ({ limits, runtimes, engine }) => ({
+    args: ["--limits", limits, "--runtimes", runtimes, "--engine", engine],
     paths: FACT_PATHS.map(ro),
     connect: false,
     launcher: "runner",

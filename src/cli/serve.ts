@@ -41,6 +41,7 @@ async function serve(globals: Globals, { postRate, endWithStdin }: Options): Pro
     limits: config.limits,
     runtimes: runtimesDir(config, dirs.state),
     private: config.network.private,
+    engine: config.engine,
     dirs,
     slackApiUrl,
     ...(postRate === undefined ? {} : { gatewayArgs: ["--post-rate", postRate] }),

@@ -55,6 +55,8 @@ export class Supervisor {
     runtimes: string;
     /** Blocks of addresses that are not public and that Ops may be let through to. */
     private: readonly string[];
+    /** What starts an Op that names no engine. */
+    engine: string;
     log: Logger;
   }) {
     this.#site = {
@@ -64,6 +66,7 @@ export class Supervisor {
       limits: o.limits,
       runtimes: o.runtimes,
       private: o.private,
+      engine: o.engine,
     };
     this.#log = o.log;
     this.#launcher = openProgram("launcher", LAUNCHER_FROM, [o.dirs.state, "/var/tmp", "/tmp"]);

@@ -38,6 +38,7 @@ export const ERRORS = {
   notary_refused: { exit: 6, text: "The notary refused to sign the log's state." },
   no_exec_mount: { exit: 1, text: "No place allows code to run." },
   sandbox_unavailable: { exit: 1, text: "The sandbox's self-test failed, so no Op runs." },
+  engine_unavailable: { exit: 1, text: "The engine that the Op asks for can't be used on this host." },
   runs_halted: { exit: 1, text: "No Op runs now." },
   launch_failed: { exit: 1, text: "The sandbox could not be set up; the Op was not started." },
   slack_not_connected: { exit: 1, text: "The gateway is not connected to Slack." },

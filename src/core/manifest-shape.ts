@@ -1,6 +1,7 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { z } from "zod";
 import { bundlePathFault } from "./bundle-path.ts";
+import { ENGINES } from "./engines.ts";
 import { isChannelId, isName } from "./identity.ts";
 import { inputShape, isPrintable } from "./inputs.ts";
 import { limitsShape } from "./manifest-units.ts";
@@ -154,6 +155,7 @@ export const manifestShape = z.strictObject(
       if (["default", "strict", "network"].includes(value)) return true;
       return value.endsWith(".json") && bundlePathFault(value) === null;
     }).optional(),
+    engine: choice(ENGINES).optional(),
     reply: choice(["channel", "thread", "private"]).optional(),
   },
   { error: "must be keys with values; the first is op: namespace/name" },

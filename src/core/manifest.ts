@@ -2,6 +2,7 @@ import type { z } from "zod";
 import type { Args } from "./args.ts";
 import { showPath } from "./bundle-path.ts";
 import { canonicalJson } from "./canonical.ts";
+import type { Engine } from "./engines.ts";
 import { SallyportError } from "./errors.ts";
 import { isName } from "./identity.ts";
 import { INPUT_LIMITS, type Input, makeInput } from "./inputs.ts";
@@ -51,6 +52,8 @@ export interface Manifest {
   /** "default", "strict", "network" or a .json file of the bundle. */
   readonly seccomp: string;
   readonly reply: "channel" | "thread" | "private";
+  /** Absent: the host's default. */
+  readonly engine?: Engine;
 }
 
 /** Bytes of op.yaml. */
@@ -132,6 +135,7 @@ function build(value: unknown): Manifest {
     concurrency: shape.concurrency ?? 1,
     seccomp: shape.seccomp ?? "default",
     reply: shape.reply ?? "channel",
+    ...(shape.engine === undefined ? {} : { engine: shape.engine }),
   };
   // Else every run of the Op would be refused.
   const fault = sizeFault(manifest, defaultsOf(inputs));
@@ -236,5 +240,6 @@ function sourceOf(m: Manifest): Record<string, unknown> {
     concurrency: m.concurrency,
     seccomp: m.seccomp,
     reply: m.reply,
+    ...(m.engine === undefined ? {} : { engine: m.engine }),
   };
 }

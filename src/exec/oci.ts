@@ -1,4 +1,5 @@
-import type { OciEngine } from "../core/engines.ts";
+import type { Engine, OciEngine } from "../core/engines.ts";
+import { SallyportError } from "../core/errors.ts";
 import type { LaunchSpec, SpecFile } from "./spec.ts";
 
 /**
@@ -7,7 +8,10 @@ import type { LaunchSpec, SpecFile } from "./spec.ts";
  * Its process is the launcher's own init, which gets argv, environment, limits and the compiled filter over its stdin: no
  * secret is written down, and the filter with its reports is the same one under every engine that runs on the host's kernel.
  */
-export function withEngine(spec: LaunchSpec, engine: OciEngine): LaunchSpec {
+export function withEngine(spec: LaunchSpec, engine: Engine | undefined): LaunchSpec {
+  if (engine === undefined || engine === "native") return spec;
+  if (engine === "kata")
+    throw new SallyportError("launch_failed", "Kata has no command line that takes a bundle.");
   const config: SpecFile = {
     tree: "bundle",
     path: "config.json",
@@ -38,6 +42,11 @@ const DEVICES: Readonly<Record<OciEngine, readonly string[]>> = {
   runc: ["/dev"],
   gvisor: [],
 };
+/** gVisor knows a mount's flags only from here. */
+const GVISOR_TMP = [
+  { destination: "/tmp", type: "bind", source: "/rootfs/tmp", options: ["rbind", "rw", "noexec"] },
+  { destination: "/dev/shm", type: "tmpfs", source: "tmpfs", options: ["noexec", "mode=1777", "size=16m"] },
+];
 const READONLY = ["sys", "bus", "fs", "irq"];
 
 /** Who the Op is in its own user namespace. runc has to be root of it, and gVisor shows files with the owner they have outside. */
@@ -70,7 +79,7 @@ export function ociConfig(spec: LaunchSpec, engine: OciEngine): unknown {
     mounts: [
       { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
       ...DEVICES[engine].map(bind),
-      bind("/tmp"),
+      ...(engine === "gvisor" ? GVISOR_TMP : [bind("/tmp")]),
     ],
     linux: {
       namespaces: [...["pid", "mount", "ipc", "uts"].map((type) => ({ type })), ...user],

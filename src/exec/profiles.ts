@@ -4,7 +4,7 @@ import { SallyportError } from "../core/errors.ts";
 import { asset } from "../host/asset.ts";
 import { GRACE_MS, makePlainGrant, type RunOrder } from "./grant.ts";
 import type { Launcher, Run } from "./launch.ts";
-import { launchFailed } from "./result.ts";
+import { canceledEarly, launchFailed } from "./result.ts";
 
 /** A compiled profile of a bundle. */
 export interface Compiled {
@@ -61,7 +61,7 @@ export class Profiles {
     const begun = Promise.withResolvers<void>();
     const begin = async () => {
       const { program } = await this.compile(profile);
-      if (canceled) return { ...launchFailed("Canceled before it began."), outcome: "canceled" } as const;
+      if (canceled) return canceledEarly();
       live = start(program);
       begun.resolve();
       return live.finished;

@@ -73,6 +73,9 @@ const MISSING: Readonly<Record<string, string>> = {
   [NODE_PATH]:
     "Node needs glibc 2.36 or newer, which the root file system of the Op lacks: take one that has it, or none",
 };
+export function canceledEarly(): RunResult {
+  return { ...launchFailed("Canceled before it began."), outcome: "canceled" };
+}
 
 /** The launcher's FAILED as a sentence: an Op that can't be executed is the Op's fault, everything else the host's. */
 export function failedResult({ errno, step }: Failed, program: string, engineSaid = ""): RunResult {

@@ -6,7 +6,7 @@ import { describeCall } from "./denied-call.ts";
 import type { Denied, Exited, Failed, LearnedCall, Started } from "./frames.ts";
 import { GRACE_MS } from "./grant.ts";
 import { createRedactor, redactText, type SecretForms } from "./redact.ts";
-import { exitedResult, failedResult, type LimitedBy, launchFailed, type RunResult } from "./result.ts";
+import { canceledEarly, exitedResult, failedResult, type LimitedBy, type RunResult } from "./result.ts";
 import { OutputBudget, type OutputSink, OutputStream } from "./stream.ts";
 
 /** What a run tells while it lives. onStarted comes before all others; nothing comes after the run is finished. */
@@ -116,12 +116,7 @@ export class LiveRun {
     for (const fd of Object.values(this.#options.fds)) harden().closeFd(fd);
     this.#stop();
     const result = failedResult(frame, this.#options.program, said);
-    const { outcome } = result;
-    this.#resolve(
-      this.#canceled
-        ? { ...launchFailed("Canceled before it began."), outcome: "canceled" }
-        : { ...result, outcome },
-    );
+    this.#resolve(this.#canceled ? canceledEarly() : result);
   }
 
   async #end(frame: Exited): Promise<void> {

@@ -1,9 +1,11 @@
 import { readlinkSync } from "node:fs";
+import type { OciEngine } from "../core/engines.ts";
 import { asset } from "../host/asset.ts";
 import { type Attempt, adviceOn, BATTERY, judge, NAMESPACES, REPORTED, readAnswers } from "./battery.ts";
 import type { Hello, Started } from "./frames.ts";
 import { GRACE_MS, type Grant, makePlainGrant } from "./grant.ts";
 import type { Launcher } from "./launch.ts";
+import { withEngine } from "./oci.ts";
 import type { RunResult } from "./result.ts";
 
 export interface Check {
@@ -168,6 +170,7 @@ export async function probe(
   launcher: Launcher,
   attempts: readonly Pick<Attempt, "probe">[],
   seccomp: "default" | "strict" | "network",
+  engine?: OciEngine,
 ): Promise<{ output: string; result: RunResult; started: Started | null }> {
   const grant: Grant = makePlainGrant({
     run: "self-test",
@@ -184,6 +187,14 @@ export async function probe(
     },
     outputBytes: 256 * 1024,
   });
+  return collect(launcher, { ...grant, spec: withEngine(grant.spec, engine) });
+}
+
+/** Runs to the end and gives back what was written to stdout. Rejects when the launcher ends. */
+export async function collect(
+  launcher: Launcher,
+  grant: Grant,
+): Promise<{ output: string; result: RunResult; started: Started | null }> {
   const chunks: Buffer[] = [];
   let started: Started | null = null;
   const run = launcher.run(grant, {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
 import { PRIVATE_BLOCKS, parseBlock } from "../core/addresses.ts";
+import { ENGINES } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 
 export const DEFAULT_CONFIG = "/etc/sallyport/sallyport.yaml";
@@ -30,6 +31,8 @@ const Config = z.strictObject({
         .default([...PRIVATE_BLOCKS]),
     })
     .prefault({}),
+  /** What starts an Op whose op.yaml names no engine. */
+  engine: z.enum(ENGINES).default("native"),
 });
 export type Config = z.infer<typeof Config>;
 

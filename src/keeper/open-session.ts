@@ -128,6 +128,7 @@ export async function openSession(o: Options): Promise<Session> {
     session.checkpoints.start();
     await recover(session, failed);
     if (peers.selfTest !== undefined) runs.receive(peers.selfTest, []);
+    if (peers.engines !== undefined) runs.receive(peers.engines, []);
     session.desk.start();
     await session.connectSlack();
     return session;

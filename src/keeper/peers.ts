@@ -22,6 +22,7 @@ export class Peers {
   readonly #pids = new Map<Role, number>();
   #selfTest: MessageOf<"runner.ready"> | undefined;
   #nextSelfTest = Promise.withResolvers<MessageOf<"runner.ready"> | undefined>();
+  #engines: MessageOf<"runner.engines"> | undefined;
   readonly #state: () => SealState;
   readonly #violated: (role: Role, what: string) => void;
 
@@ -54,6 +55,7 @@ export class Peers {
       onMessage: (message, parts) => {
         if (ANSWERS.has(message.type)) this.#owed.set(role, Math.max(0, this.#owes(role) - 1));
         if (message.type === "runner.ready") this.#tested(message);
+        if (message.type === "runner.engines") this.#engines = message;
         if (message.type === "role.hello") {
           this.#landlock.set(role, message.landlock);
           this.#pids.set(role, message.pid);
@@ -67,7 +69,10 @@ export class Peers {
         this.#connections.delete(role);
         this.#landlock.delete(role);
         this.#pids.delete(role);
-        if (role === "runner") this.#tested(undefined);
+        if (role === "runner") {
+          this.#tested(undefined);
+          this.#engines = undefined;
+        }
         this.#left.get(role)?.();
       },
     });
@@ -88,6 +93,11 @@ export class Peers {
   /** What the runner that is connected now reported last, which may have been while sealed. */
   get selfTest(): MessageOf<"runner.ready"> | undefined {
     return this.#selfTest;
+  }
+
+  /** What that runner found of each engine; undefined until it has tried them all. */
+  get engines(): MessageOf<"runner.engines"> | undefined {
+    return this.#engines;
   }
 
   /** What a role said of its Landlock: `abi=N`, `refused=ERRNO`, `absent`; null until its hello. */

@@ -1,4 +1,5 @@
 import { type Args, toArgv, toEnv, toInputJson } from "../core/args.ts";
+import type { Engine } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import { sizeFault } from "../core/launch-size.ts";
 import type { Manifest } from "../core/manifest.ts";
@@ -25,7 +26,7 @@ export function orderOf(
   manifest: Manifest,
   digest: string,
   args: Args,
-  root: string | undefined,
+  { root, engine = "native" }: { root?: string | undefined; engine?: Engine | undefined },
 ): MessageOf<"run.order"> {
   return {
     type: "run.order",
@@ -36,6 +37,7 @@ export function orderOf(
     env: toEnv(manifest, args),
     input: toInputJson(manifest, args),
     limits: manifest.limits,
+    engine: manifest.engine ?? engine,
     seccomp: profileOf(manifest),
     network: manifest.network.map(targetText),
     ...(root === undefined ? {} : { root }),

@@ -7,6 +7,7 @@ import type { Message, MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import type { Caller } from "./callers.ts";
 import type { EgressClient } from "./egress.ts";
+import { engineObstacle } from "./engines.ts";
 import type { Peers } from "./peers.ts";
 import { admit, admitCancel, logRefusal, obstacleTo, refusedNow } from "./run-checks.ts";
 import { orderOf } from "./run-order.ts";
@@ -43,6 +44,7 @@ export class Runs {
   readonly #live = new Map<string, Live>();
   readonly #slots = new RunSlots();
   #ready: MessageOf<"runner.ready"> | undefined;
+  #engines: MessageOf<"runner.engines"> | undefined;
   #halted: string | undefined;
   #retry: NodeJS.Timeout | undefined;
 
@@ -96,7 +98,7 @@ export class Runs {
   async #request(o: RunRequest): Promise<RunView> {
     const { caller } = o;
     const { op, args, policies, root } = await admit(this.#access, this.#store.read, o);
-    const obstacle = this.#obstacle();
+    const obstacle = this.#obstacle() ?? engineObstacle(op.manifest, this.#ready, this.#engines);
     if (obstacle !== undefined) throw obstacle;
     const id = newRunId();
     const started = this.#takeSlot(op);
@@ -154,6 +156,7 @@ export class Runs {
   /** Messages of the runner. */
   receive(message: Message, parts: Buffer[]): void {
     if (message.type === "runner.ready") this.#runnerReady(message);
+    if (message.type === "runner.engines") this.#engines = message;
     if (!("run" in message) || typeof message.run !== "string") return;
     const live = this.#live.get(message.run);
     if (live === undefined) return;
@@ -165,7 +168,7 @@ export class Runs {
 
   /** The runner's process is gone and with it every process of its runs. */
   async runnerLost(): Promise<void> {
-    this.#ready = undefined;
+    this.#ready = this.#engines = undefined;
     const reason = "The runner's process ended; nothing of the run is left.";
     // All at once: a run that waits for the one before it to be recorded could be handed to the next runner meanwhile.
     const started = [...this.#live.values()].filter((live) => live.started);
@@ -274,7 +277,10 @@ export class Runs {
         await this.#end(live, { state: "canceled", reason: refused });
         return;
       }
-      const order = orderOf(view.row.id, op.manifest, op.version.digest, args, root);
+      const order = orderOf(view.row.id, op.manifest, op.version.digest, args, {
+        root,
+        engine: this.#ready?.engine,
+      });
       if (egress !== undefined) order.egress = egress;
       // A runner that has joined since and was not tested yet gets nothing (P11).
       const sent = this.#ready !== undefined && this.#peers.send("runner", order, [bundle]);

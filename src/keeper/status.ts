@@ -36,6 +36,8 @@ export async function applianceStatus(appliance: Appliance): Promise<unknown> {
     },
     /** As the kernel tells of each process. */
     confinement: confinements(appliance.peers),
+    /** What may start Ops besides the launcher itself; null until the runner has tried them. */
+    engines: enginesOf(appliance),
     /** In `serve` the roles share one account, so the kernel can't tell them apart by uid (DESIGN section 2). */
     rolesToldApartByUid: false,
     lockedByPerson: existsSync(join(appliance.dirs.state, "locked")),
@@ -53,6 +55,11 @@ export async function applianceStatus(appliance: Appliance): Promise<unknown> {
     sinks: [],
     rollbackCouldGoUnseen: true,
   };
+}
+
+function enginesOf({ peers }: Appliance): unknown {
+  if (peers.engines === undefined) return null;
+  return { default: peers.selfTest?.engine ?? "native", found: peers.engines.engines };
 }
 
 export function slackStatus(appliance: Appliance): unknown {
@@ -143,5 +150,12 @@ export async function doctor(appliance: Appliance): Promise<{ ok: boolean; check
   }
   checks.push(...roleChecks(appliance.peers));
   checks.push(...sandboxChecks(await appliance.selfTests.again(), appliance.peers.has("runner")));
+  for (const { engine, path, version, ok, detail } of appliance.peers.engines?.engines ?? []) {
+    // One that nobody relies on is no failure; the default is relied on by every Op.
+    const relied = appliance.peers.selfTest?.engine === engine;
+    const state =
+      path === null ? detail : `${path} (${version}): ${ok ? "passed its self-test" : "not usable"}`;
+    add(`engine ${engine}`, ok || !relied, path === null || detail === "" ? state : `${state}; ${detail}`);
+  }
   return { ok: checks.every((check) => check.ok), checks };
 }

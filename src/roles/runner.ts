@@ -1,10 +1,13 @@
 import type { Socket } from "node:net";
+import { ENGINES, type Engine } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import type { HostFacts } from "../core/host-facts.ts";
+import { type EngineReport, testEngines } from "../exec/engines.ts";
 import { makeGrant } from "../exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../exec/launch.ts";
+import { withEngine } from "../exec/oci.ts";
 import { ownProfile, Profiles } from "../exec/profiles.ts";
-import { launchFailed, type RunResult } from "../exec/result.ts";
+import { canceledEarly, launchFailed, type RunResult } from "../exec/result.ts";
 import type { RunHandlers } from "../exec/run.ts";
 import { withRuntime } from "../exec/runtime.ts";
 import { type SelfTest, selfTest } from "../exec/selftest.ts";
@@ -21,7 +24,7 @@ const MAX_RUNS = 32;
 /** While the keeper has so much unread from us, the pipes of Ops that write are not read. */
 const BACKLOG_BYTES = 1024 * 1024;
 
-const UNTOLD = { limits: "required", runtimes: "" };
+const UNTOLD = { limits: "required", runtimes: "", engine: "native" };
 
 /**
  * The runner: takes orders from the keeper, has the launcher run them, sends back what they say and how they ended.
@@ -29,8 +32,8 @@ const UNTOLD = { limits: "required", runtimes: "" };
  * left either way.
  */
 export async function main(argv: string[]): Promise<number> {
-  const { limits, runtimes } =
-    argv.length === 0 ? UNTOLD : roleOptions(argv, ["limits", "runtimes"] as const);
+  const { limits, runtimes, engine } =
+    argv.length === 0 ? UNTOLD : roleOptions(argv, ["limits", "runtimes", "engine"] as const);
   const keeper = keeperSocket();
   const launcherFd = inheritedFd("SALLYPORT_LAUNCHER_FD");
   if (keeper === null || launcherFd === null)
@@ -39,6 +42,7 @@ export async function main(argv: string[]): Promise<number> {
   return new Runner(openLauncher(launcherFd), keeper, {
     limitsRequired: limits === "required",
     runtimes,
+    engine: engineOf(engine),
     landlock,
   }).serve();
 }
@@ -47,7 +51,7 @@ class Runner {
   readonly #launcher: Launcher;
   readonly #keeper: Connection;
   readonly #profiles: Profiles;
-  readonly #runs = new Map<string, Run>();
+  readonly #runs = new Map<string, Pick<Run, "cancel">>();
   readonly #over = Promise.withResolvers<number>();
   #refusal: string | null = "The self-test has not finished yet.";
 
@@ -55,14 +59,22 @@ class Runner {
   /** Directory of imported root file systems. */
   readonly #runtimes: string;
   readonly #landlock: string;
+  readonly #engine: Engine;
+  #engines: Promise<readonly EngineReport[]> = Promise.resolve([]);
   #testing = false;
 
   constructor(
     launcher: Launcher,
     stream: Socket,
-    { limitsRequired, runtimes, landlock }: { limitsRequired: boolean; runtimes: string; landlock: string },
+    {
+      limitsRequired,
+      runtimes,
+      engine,
+      landlock,
+    }: { limitsRequired: boolean; runtimes: string; engine: Engine; landlock: string },
   ) {
     this.#landlock = landlock;
+    this.#engine = engine;
     this.#launcher = launcher;
     this.#profiles = new Profiles(launcher);
     this.#limitsRequired = limitsRequired;
@@ -106,31 +118,73 @@ class Runner {
     if (this.#limitsRequired) checks.push(limitsCheck(cgroup));
     const ok = checks.every((c) => c.ok);
     this.#refusal = ok ? null : refusalOf(checks);
-    this.#keeper.send({ type: "runner.ready", ok, checks, cgroup, degraded: [...degraded], facts });
+    this.#keeper.send({
+      type: "runner.ready",
+      ok,
+      checks,
+      cgroup,
+      degraded: [...degraded],
+      facts,
+      engine: this.#engine,
+    });
+    if (ok) void this.#tryEngines();
+  }
+
+  /** After Ops may run: a runtime that hangs must not keep native ones waiting. */
+  async #tryEngines(): Promise<void> {
+    this.#engines = testEngines(this.#launcher);
+    const engines = (await this.#engines).map((report) => ({ ...report }));
+    this.#keeper.send({ type: "runner.engines", engines });
   }
 
   #receive(message: Message, parts: Buffer[]): void {
-    if (message.type === "run.order") this.#order(message, parts);
+    if (message.type === "run.order") void this.#order(message, parts);
     else if (message.type === "runner.test") void this.#test();
     else if (message.type === "profile.check") void this.#check(message.id, parts[0]!);
     else if (message.type === "run.cancel") this.#runs.get(message.run)?.cancel(message.reason === "lock");
   }
 
   #order(order: MessageOf<"run.order">, parts: Buffer[]): void {
-    const { run } = order;
+    const { run, engine = "native" } = order;
+    const [bundle, ...secrets] = parts;
     const refused = this.#why(run);
     if (refused !== null) {
+      wipe(secrets);
       this.#finish(run, launchFailed(refused));
+    } else if (engine === "native") this.#launch(order, bundle!, secrets);
+    else void this.#launchOnceTried(order, engine, bundle!, secrets);
+  }
+
+  /** Live from here on, so that a cancel finds it while its engine is still being tried. */
+  async #launchOnceTried(
+    order: MessageOf<"run.order">,
+    engine: Engine,
+    bundle: Buffer,
+    secrets: readonly Buffer[],
+  ): Promise<void> {
+    const { run } = order;
+    const waiting = new Waiting();
+    this.#runs.set(run, waiting);
+    const fault = engineFault(engine, await this.#engines);
+    this.#runs.delete(run);
+    if (fault === null && !waiting.canceled) {
+      this.#launch(order, bundle, secrets);
       return;
     }
-    const [bundle, ...secrets] = parts;
+    wipe(secrets);
+    this.#finish(run, fault === null ? canceledEarly() : launchFailed(fault));
+  }
+
+  #launch(order: MessageOf<"run.order">, bundle: Buffer, secrets: readonly Buffer[]): void {
+    const { run } = order;
     let live: Run;
     try {
       const start = (program?: Uint8Array): Run => {
-        const grant = makeGrant(order, bundle!, secrets, this.#limitsRequired, program);
-        return this.#launcher.run(withRuntime(grant, order, this.#runtimes), this.#handlers(run));
+        const grant = makeGrant(order, bundle, secrets, this.#limitsRequired, program);
+        const { spec, ...rest } = withRuntime(grant, order, this.#runtimes);
+        return this.#launcher.run({ ...rest, spec: withEngine(spec, order.engine) }, this.#handlers(run));
       };
-      const profile = ownProfile(order, bundle!);
+      const profile = ownProfile(order, bundle);
       live = profile === null ? start() : this.#profiles.run(profile, start);
     } catch (error) {
       wipe(secrets);
@@ -183,6 +237,28 @@ class Runner {
 
 function wipe(secrets: readonly Uint8Array[]): void {
   for (const secret of secrets) harden().wipe(secret);
+}
+
+/** A run whose engine is still being tried. */
+class Waiting {
+  canceled = false;
+
+  cancel(): void {
+    this.canceled = true;
+  }
+}
+
+function engineOf(text: string): Engine {
+  const engine = ENGINES.find((known) => known === text);
+  if (engine === undefined) throw new SallyportError("usage", `There is no engine ${text}.`);
+  return engine;
+}
+
+/** The keeper refuses it before anything is recorded; this is for an order that it gave before it knew. */
+function engineFault(engine: Engine, reports: readonly EngineReport[]): string | null {
+  const report = reports.find((r) => r.engine === engine);
+  if (report?.ok === true) return null;
+  return `The engine ${engine} can't be used on this host: ${report?.detail ?? "it was not tried"}.`;
 }
 
 /** `limits: required` of sallyport.yaml. */

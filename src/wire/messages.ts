@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ENGINES } from "../core/engines.ts";
 import { Document } from "./document.ts";
 import { HostFacts } from "./host-facts.ts";
 
@@ -150,6 +151,24 @@ const runnerReady = z.strictObject({
   /** What the host does not give Ops' sandboxes; for people. */
   degraded: z.array(z.string().max(300)).max(10),
   facts: HostFacts,
+  /** What starts an Op that names no engine (sallyport.yaml); absent: native. */
+  engine: z.enum(ENGINES).optional(),
+});
+
+/** Runner -> keeper, once its tries with each OCI runtime of the host have ended. */
+const runnerEngines = z.strictObject({
+  type: z.literal("runner.engines"),
+  engines: z
+    .array(
+      z.strictObject({
+        engine: z.enum(ENGINES),
+        path: z.string().max(100).nullable(),
+        version: z.string().max(100),
+        ok: z.boolean(),
+        detail: z.string().max(500),
+      }),
+    )
+    .max(8),
 });
 
 export const Limits = z.strictObject({
@@ -174,6 +193,8 @@ const runOrder = z.strictObject({
   env: z.record(z.string().max(128), z.string().max(32 * 1024)),
   input: z.string().max(64 * 1024),
   limits: Limits,
+  /** Absent: native. */
+  engine: z.enum(ENGINES).optional(),
   /** A shipped profile's name, or a .json file of the bundle. */
   seccomp: z.string().max(256),
   network: z.array(z.string().max(300)).max(32),
@@ -342,6 +363,7 @@ export const Message = z.discriminatedUnion("type", [
   slackPosted,
   runnerTest,
   runnerReady,
+  runnerEngines,
   runOrder,
   profileCheck,
   profileChecked,

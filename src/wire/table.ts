@@ -43,6 +43,7 @@ export const TABLE: Readonly<Record<MessageType, Rule>> = {
 
   "runner.test": none("keeper", "runner", BOTH),
   "runner.ready": none("runner", "keeper", BOTH),
+  "runner.engines": none("runner", "keeper", BOTH),
   "run.order": { from: "keeper", to: "runner", states: OPEN, parts: [1, 33], partBytes: 16 * MIB },
   "profile.check": { from: "keeper", to: "runner", states: OPEN, parts: [1, 1], partBytes: 256 * KIB },
   "profile.checked": none("runner", "keeper", OPEN),

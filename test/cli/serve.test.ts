@@ -70,6 +70,7 @@ t.test("a keeper whose process can't be made is said at once", async (t) => {
       limits: "best-effort",
       runtimes: "",
       private: [],
+      engine: "native",
       log,
     });
     const why = { code: "start_failed", message: new RegExp(`process can't be made \\(${code}\\)`) };

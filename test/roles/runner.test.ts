@@ -28,7 +28,14 @@ class Keeper {
   constructor(
     env: Record<string, string> = {},
     wrapper: readonly string[] = [],
-    options: readonly string[] = ["--limits", "best-effort", "--runtimes", "/nonexistent"],
+    options: readonly string[] = [
+      "--limits",
+      "best-effort",
+      "--runtimes",
+      "/nonexistent",
+      "--engine",
+      "native",
+    ],
   ) {
     const h = harden();
     const [ours, theirs] = h.socketpair();
@@ -351,8 +358,8 @@ t.test("by default no Op runs where no cgroup bounds it", async (t) => {
   const alone = ["--mount", ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"])];
   for (const options of [
     [],
-    ["--limits", "required", "--runtimes", "/nonexistent"],
-    ["--limits", "best-effort", "--runtimes", "/nonexistent"],
+    ["--limits", "required", "--runtimes", "/nonexistent", "--engine", "native"],
+    ["--limits", "best-effort", "--runtimes", "/nonexistent", "--engine", "native"],
   ]) {
     const k = new Keeper({}, ["unshare", ...alone, "sh", "-c", script, "sh"], options);
     t.teardown(() => k.stop());

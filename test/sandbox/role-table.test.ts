@@ -90,6 +90,7 @@ function probeAs(
     limits: "best-effort",
     runtimes: "/nonexistent",
     private: [],
+    engine: "native",
   };
   const confinement = roleConfinement(role, site);
   const [ours, theirs] = harden().socketpair();

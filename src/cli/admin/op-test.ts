@@ -147,7 +147,7 @@ async function runOnce(
   handlers: Partial<RunHandlers>,
   learnBitmap?: Buffer,
 ): Promise<RunResult> {
-  const order = orderOf("op-test", op.manifest, op.digest, args, undefined);
+  const order = orderOf("op-test", op.manifest, op.digest, args, {});
   const all: RunHandlers = {
     onStarted: () => {},
     onOutput: () => {},
