@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fchmodSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Engine } from "../../src/core/engines.ts";
 import { GRACE_MS, type Grant, makePlainGrant } from "../../src/exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../../src/exec/launch.ts";
+import { withEngine } from "../../src/exec/oci.ts";
 import type { RunResult } from "../../src/exec/result.ts";
 import type { RunHandlers } from "../../src/exec/run.ts";
 import type { SpecFile } from "../../src/exec/spec.ts";
@@ -60,10 +62,19 @@ export type PlainGrant = Partial<Omit<Grant["spec"]["limits"], "seccomp">> & {
   readonly seccomp?: "default" | "strict" | "network";
   readonly outputBytes?: number;
   readonly secrets?: Grant["secrets"];
+  readonly engine?: Engine | undefined;
 };
 
 export function plainGrant(of: PlainGrant): Grant {
-  const { files = [], argv, seccomp = "default", outputBytes = 1 << 20, secrets = [], ...limits } = of;
+  const {
+    files = [],
+    argv,
+    seccomp = "default",
+    outputBytes = 1 << 20,
+    secrets = [],
+    engine,
+    ...limits
+  } = of;
   const grant = makePlainGrant({
     run: "r-test",
     files: [{ tree: "op", path: "probe", mode: 0o555, bytes: asset("probe") }, ...files],
@@ -80,7 +91,7 @@ export function plainGrant(of: PlainGrant): Grant {
       ...limits,
     },
   });
-  return { ...grant, secrets };
+  return { ...grant, secrets, spec: withEngine(grant.spec, engine) };
 }
 
 /** Starts a run; `seen` resolves at its end. */

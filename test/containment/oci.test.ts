@@ -1,0 +1,85 @@
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import t from "tap";
+import { OCI_ENGINES } from "../../src/core/engines.ts";
+import { judge, readAnswers } from "../../src/exec/battery.ts";
+import { testEngines } from "../../src/exec/engines.ts";
+import { asEngine } from "../../src/exec/oci-battery.ts";
+import { runOp, sh, startLauncher } from "../exec/launcher.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+import { layBait } from "./bait.ts";
+import { TABLE_DIFFERENCES } from "./oci-table.ts";
+import { containmentTable } from "./table.ts";
+
+t.setTimeout(FILE_TIMEOUT);
+
+const bait = await layBait(t);
+const isRoot = process.getuid?.() === 0;
+const users = isRoot
+  ? [
+      { name: "root", uid: undefined },
+      { name: "an ordinary user", uid: 54_321 },
+    ]
+  : [{ name: "this user", uid: undefined }];
+
+for (const user of users) {
+  const { launcher, stop } = startLauncher({ uid: user.uid });
+  t.teardown(stop);
+  const reports = await testEngines(launcher);
+
+  for (const engine of OCI_ENGINES) {
+    const report = reports.find((r) => r.engine === engine);
+    const skip =
+      report?.path === null ? `${engine} is not installed here (scripts/setup --tests installs it)` : false;
+    t.test(`${engine} as ${user.name}`, { skip }, async (t) => {
+      t.match(report, { ok: true }, "the engine's own self-test");
+
+      for (const [group, table] of Object.entries(containmentTable(bait)))
+        await t.test(group, async (t) => {
+          const attempts = asEngine(table, engine, TABLE_DIFFERENCES);
+          const argv = ["./probe", ...attempts.map((a) => a.probe)];
+          const seen = await runOp(launcher, { engine, argv });
+          t.match(seen.result, { outcome: "exited", exit: 0 });
+          const answers = readAnswers(seen.stdout);
+          for (const attempt of attempts) {
+            const answer = answers.get(attempt.probe);
+            const what = `${attempt.name}: ${answer}, expected ${attempt.expect.source}`;
+            t.ok(judge(attempt, answer, false), what);
+          }
+          if (group !== "files" || engine === "gvisor") return;
+          const told = seen.result.denied.map((d) => d.call);
+          for (const call of ["mount", "umount2", "pivot_root", "chroot", "open_by_handle_at"])
+            t.ok(told.includes(call), `${call} was reported: ${told}`);
+        });
+
+      await t.test("masked files of /proc hold nothing", async (t) => {
+        const files = ["kallsyms", "keys", "timer_list", "cmdline", "iomem", "interrupts", "partitions"];
+        const script =
+          'for f; do printf "%s %s\\n" "$f" "$(head -c 64 "/proc/$f" 2>/dev/null | wc -c)"; done';
+        const seen = await runOp(launcher, { engine, argv: sh(script, ...files) });
+        for (const line of seen.stdout.trim().split("\n")) {
+          // gVisor's own, made up: it says nothing of the host.
+          if (engine === "gvisor" && line.startsWith("cmdline")) continue;
+          t.match(line, / 0$/);
+        }
+        t.equal(seen.stdout.trim().split("\n").length, files.length);
+      });
+
+      await t.test("the host's /proc/cmdline is not what it sees", async (t) => {
+        const seen = await runOp(launcher, { engine, argv: ["/bin/cat", "/proc/cmdline"] });
+        t.not(seen.stdout.trim(), readFileSync("/proc/cmdline", "utf8").trim());
+      });
+
+      await t.test("the engine, its bundle and its state are out of sight", async (t) => {
+        const script = "ls -d /bundle /rootfs /run/state /run/log /sys/fs/cgroup/* 2>/dev/null | wc -l";
+        t.equal((await runOp(launcher, { engine, argv: sh(script) })).stdout.trim(), "0");
+      });
+
+      await t.test("kill(-1) reaches the own tree only", async (t) => {
+        const seen = await runOp(launcher, { engine, argv: sh("kill -KILL -1; echo after") });
+        t.match(seen.result.outcome, /exited|signaled/);
+        t.equal(hostname(), bait.hostname);
+      });
+    });
+  }
+}
