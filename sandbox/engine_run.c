@@ -142,9 +142,16 @@ static bool hear(int sock, bool *started) {
     return true;
 }
 
+/* The Op's numbers are closed once it has them. */
+static int above(int fd) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, CHILD_FIRST_FREE);
+    must(copy < 0, "descriptors");
+    close(fd);
+    return copy;
+}
+
 static void supervise(pid_t engine, int sock, const sigset_t *set) {
-    int signals = signalfd(-1, set, SFD_CLOEXEC), last = SIGKILL;
-    must(signals < 0, "signalfd");
+    int signals = above(signalfd(-1, set, SFD_CLOEXEC)), last = SIGKILL;
     bool started = false;
     struct pollfd polls[2] = {{signals, POLLIN, 0}, {sock, POLLIN, 0}};
     for (;;) {
@@ -199,10 +206,7 @@ void engine_run(struct child *c) {
     }
     int pair[2];
     must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), "socketpair");
-    /* Above the Op's numbers, which are closed once it has them. */
-    int sock = fcntl(pair[0], F_DUPFD_CLOEXEC, CHILD_FIRST_FREE);
-    must(sock < 0, "socketpair");
-    close(pair[0]);
+    int sock = above(pair[0]);
     send_order(c, sock);
     pid_t engine = fork();
     must(engine < 0, "fork");
