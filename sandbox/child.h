@@ -12,6 +12,7 @@ enum { CHILD_CTL = 4, CHILD_PARENT = 5, CHILD_FIRST_FREE = 6 };
 struct child {
     struct spec *spec; /* NULL in a spare until its order comes */
     bool has_fd3;
+    int self;          /* an engine's: the launcher's executable */
     bool inner;        /* PID 1 of an engine's container */
     uint32_t cgroup;   /* 0 none, 1, 2 */
     uint32_t flags;    /* STARTED_* found on the way */

@@ -28,9 +28,7 @@ static void directory(const char *path) {
 }
 
 /* The container's PID 1 is this very program: one init, one way to apply the filter, whatever the engine. */
-static void copy_self(void) {
-    int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    must(from < 0, "engine.init");
+static void copy_self(int from) {
     int to = open("run/init", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0555);
     must(to < 0, "engine.init");
     ssize_t n;
@@ -47,7 +45,7 @@ static void small_tmpfs(const char *where, const char *options) {
 }
 
 void engine_root(struct child *c, const char *stage) {
-    copy_self();
+    copy_self(c->self);
     int tree[SHARED], rootfs;
     char link[SHARED][64];
     for (int i = 0; i < SHARED; i++) {

@@ -137,6 +137,8 @@ void init_run(struct child *c) {
 
 void child_main(struct child *c) {
     die_to(CHILD_CTL);
+    /* While it is still whose it was made: afterwards its mode may forbid it. Only a spare has no spec yet. */
+    if (c->spec && c->spec->engine) must((c->self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC)) < 0, "engine.init");
     ns_enter(c);
     mounts_build(c);
     if (c->spec->engine) engine_run(c);
