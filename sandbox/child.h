@@ -50,6 +50,10 @@ void root_etc(struct child *c);
 void root_node(struct child *c);
 /* Whether a name of the top level is the sandbox's own, even in an imported root. */
 bool root_is_own(const char *name);
+void binds_open(struct child *c);
+void binds_attach(struct child *c);
+struct ruleset;
+void binds_allow(struct child *c, const struct ruleset *set);
 void files_write(struct child *c, const char *root, enum tree tree, uint16_t mode_mask, uint16_t mode_set);
 void caps_drop(void);
 void limits_apply(const struct child *c);

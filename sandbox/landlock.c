@@ -130,5 +130,6 @@ void landlock_op(struct child *c) {
         landlock_path(&set, rules[i].path, rules[i].rights);
     }
     if (c->spec->root) imported(&set);
+    binds_allow(c, &set);
     landlock_enforce(&set);
 }

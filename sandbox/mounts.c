@@ -228,6 +228,7 @@ void mounts_build(struct child *c) {
     make_secrets(c);
     if (c->spec->root) root_etc(c);
     if (c->spec->node) root_node(c);
+    binds_attach(c);
     if (c->spec->engine) make_dir("proc", 0555);
     else make_proc(c);
     make_tmp(c);

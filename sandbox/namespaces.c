@@ -38,6 +38,7 @@ void ns_enter(struct child *c) {
     /* The cgroup we are in becomes the root of what we see. Mounts only now, as the host has them now (see start.c). */
     must(unshare(CLONE_NEWCGROUP | CLONE_NEWNS), "unshare");
     root_open(c);
+    binds_open(c);
     if (c->spec->loopback || c->spec->egress_path) loopback_up();
     /* Still as the launcher's own account, which alone may connect to the egress process. */
     if (c->spec->egress_path) egress_hand_over(c);

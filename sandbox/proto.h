@@ -60,6 +60,7 @@ enum record_type {
     REC_FILE = 10,
     REC_LOOPBACK = 11,
     REC_CGROUP = 12,
+    REC_BIND = 13, /* struct record_bind, name, absolute path */
     REC_ROOT = 14,
     REC_NODE = 18,
     REC_ENGINE = 16,
@@ -80,6 +81,14 @@ enum record_type {
 struct record_header {
     uint16_t type, zero;
     uint32_t length;
+} __attribute__((packed));
+
+/* Before the name and the path, which has the rest. */
+struct record_bind {
+    uint8_t kind, writable;
+    uint16_t name_length;
+    uint32_t zero;
+    uint64_t dev, ino; /* of what was checked */
 } __attribute__((packed));
 
 enum limit_id {

@@ -88,6 +88,25 @@ static bool read_file_record(struct spec *s, const uint8_t *p, uint32_t n, struc
     return true;
 }
 
+static bool read_bind(struct spec *s, const uint8_t *p, uint32_t n, struct failure *why) {
+    struct record_bind h;
+    if (n <= sizeof h) return bad(why, "spec.bind", EINVAL);
+    if (s->bind_count == SPEC_MAX_BINDS) return bad(why, "spec.bind", E2BIG);
+    memcpy(&h, p, sizeof h);
+    p += sizeof h;
+    n -= (uint32_t)sizeof h;
+    if (h.kind < BIND_DIRECTORY || h.kind > BIND_SOCKET || h.writable > 1 || h.zero) return bad(why, "spec.bind", EINVAL);
+    if (h.name_length > SPEC_MAX_BIND_NAME || h.name_length >= n || n - h.name_length > SPEC_MAX_PATH)
+        return bad(why, "spec.bind", ENAMETOOLONG);
+    char *name = keep_string(s, p, h.name_length), *path = keep_string(s, p + h.name_length, n - h.name_length);
+    if (!name || !path || strchr(name, '/') || !path_inside(name) || path[0] != '/' || !path_inside(path + 1))
+        return bad(why, "spec.bind", EINVAL);
+    for (size_t i = 0; i < s->bind_count; i++)
+        if (strcmp(s->binds[i].name, name) == 0) return bad(why, "spec.bind", EEXIST);
+    s->binds[s->bind_count++] = (struct spec_bind){h.kind, h.writable, name, path, h.dev, h.ino, -1};
+    return true;
+}
+
 static bool read_filter(struct spec *s, const uint8_t *p, uint32_t n, struct failure *why) {
     if (n == 0 || n % sizeof(struct sock_filter) || n / sizeof(struct sock_filter) > BPF_MAXINSNS)
         return bad(why, "spec.seccomp", EINVAL);
@@ -168,6 +187,8 @@ static bool run_record(struct spec *s, uint16_t type, const uint8_t *p, uint32_t
         if (!read_u32(p, n, 0, 1, &v)) return bad(why, "spec.cgroup", EINVAL);
         s->cgroup_required = v;
         return true;
+    case REC_BIND:
+        return read_bind(s, p, n, why);
     case REC_ROOT:
         s->root = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
         return s->root ? true : bad(why, "spec.root", EINVAL);
@@ -238,7 +259,7 @@ static bool confine_record(struct spec *s, uint16_t type, const uint8_t *p, uint
 }
 
 static bool repeats(uint16_t type) {
-    return type == REC_ARGV || type == REC_ENV || type == REC_LIMIT || type == REC_FILE || type == REC_KEEP_FD ||
+    return type == REC_ARGV || type == REC_ENV || type == REC_LIMIT || type == REC_FILE || type == REC_BIND || type == REC_KEEP_FD ||
            type == REC_LL_PATH || type == REC_LL_PORT || type == REC_RLIMIT;
 }
 

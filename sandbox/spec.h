@@ -21,10 +21,13 @@ enum {
     SPEC_MAX_RLIMITS = 16,
     EGRESS_TOKEN = 16,
     LEARN_BITMAP = 64, /* bytes: a bit a call */
+    SPEC_MAX_BINDS = 32,
+    SPEC_MAX_BIND_NAME = 56,
 };
 
 enum spec_kind { SPEC_RUN, SPEC_CONFINE };
 enum tree { TREE_OP = 1, TREE_SECRETS = 2, TREE_ETC = 3, TREE_BUNDLE = 4 /* an engine's */ };
+enum bind_kind { BIND_DIRECTORY = 1, BIND_FILE = 2, BIND_SOCKET = 3 };
 enum file_kind { KIND_FILE = 1, KIND_DIRECTORY = 2, KIND_SYMLINK = 3 };
 /* RIGHT_LIST (names of directories only) is for the launcher's own rules; a spec can't ask for it. */
 enum { RIGHT_READ = 1, RIGHT_WRITE = 2, RIGHT_EXEC = 4, RIGHT_LIST = 8, RIGHT_OPTIONAL = 128 };
@@ -35,6 +38,15 @@ struct spec_file {
     const char *path;    /* relative, checked */
     const uint8_t *data; /* into the mapped spec */
     uint32_t size;
+};
+
+/* Of the host, at /run/resources/NAME. */
+struct spec_bind {
+    enum bind_kind kind;
+    bool writable;
+    const char *name, *path; /* name: one component; path: absolute */
+    uint64_t dev, ino;
+    int fd; /* bind.c's */
 };
 
 struct spec_path_rule {
@@ -69,6 +81,8 @@ struct spec {
     const char *egress_path; /* NULL: no way out */
     uint8_t egress_token[EGRESS_TOKEN];
     uint8_t learn_args[LEARN_BITMAP]; /* calls whose arguments are learned too */
+    struct spec_bind binds[SPEC_MAX_BINDS];
+    size_t bind_count;
 
     int exec_fd; /* -1: exec_path */
     const char *exec_path;

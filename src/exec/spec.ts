@@ -15,6 +15,7 @@ const TYPE = {
   ids: 8,
   file: 10,
   cgroup: 12,
+  bind: 13,
   root: 14,
   node: 18,
   engine: 16,
@@ -26,6 +27,8 @@ const TREE = { op: 1, secrets: 2, etc: 3, bundle: 4 } as const;
 
 /** sandbox/engine.h */
 const ENGINE_ID: Readonly<Record<OciEngine, number>> = { crun: 1, runc: 2, gvisor: 3 };
+
+const BIND = { directory: 1, file: 2, socket: 3 } as const;
 
 const LIMIT = {
   wallMs: 1,
@@ -46,6 +49,7 @@ export const SPEC_BOUNDS = {
   otherBytes: LAUNCH_BYTES.other,
   nameBytes: 1024 * 1024,
   files: 4096,
+  binds: 32,
   argv: 256,
   env: 256,
 } as const;
@@ -58,6 +62,20 @@ export interface SpecFile {
   readonly bytes: Uint8Array;
 }
 
+/**
+ * Something of the host, seen at /run/resources/NAME, without exec, setuid and devices. `dev` and `ino`: what was checked;
+ * the launcher refuses anything else at that path, and a path with a link in it.
+ */
+export interface SpecBind {
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+  readonly kind: keyof typeof BIND;
+  readonly writable: boolean;
+  readonly dev: bigint;
+  readonly ino: bigint;
+}
+
 /** Everything one run is given. Times in ms, sizes in bytes, cpu in cores. */
 export interface LaunchSpec {
   readonly argv: readonly string[];
@@ -66,6 +84,7 @@ export interface LaunchSpec {
   readonly hostname: string;
   readonly seccomp: Uint8Array;
   readonly files: readonly SpecFile[];
+  readonly binds?: readonly SpecBind[];
   readonly limits: {
     readonly wallMs: number;
     readonly graceMs: number;
@@ -94,6 +113,7 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
   bound("arguments", spec.argv.length, SPEC_BOUNDS.argv);
   bound("environment variables", env.length, SPEC_BOUNDS.env);
   bound("files", spec.files.length, SPEC_BOUNDS.files);
+  bound("resources of the host", spec.binds?.length ?? 0, SPEC_BOUNDS.binds);
   const out: Buffer[] = [record(TYPE.version, u32(1))];
   for (const element of spec.argv) out.push(record(TYPE.argv, text(element, "argument")));
   for (const [name, value] of env) out.push(record(TYPE.env, text(`${name}=${value}`, "environment")));
@@ -116,6 +136,7 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
   if (spec.egress !== undefined)
     out.push(record(TYPE.egress, spec.egress.token, text(spec.egress.socket, "egress socket")));
   if (spec.learn !== undefined) out.push(record(TYPE.learn, spec.learn));
+  for (const bind of spec.binds ?? []) out.push(record(TYPE.bind, bindBody(bind)));
   const other = out.reduce((sum, part) => sum + part.length, 0);
   out.push(record(TYPE.seccomp, spec.seccomp));
   let names = 0;
@@ -137,6 +158,18 @@ function limit(id: number, value: number): Buffer {
   out.writeUInt32LE(id, 0);
   out.writeBigUInt64LE(BigInt(Math.ceil(value)), 8);
   return out;
+}
+
+/** struct record_bind, name, path. */
+function bindBody(bind: SpecBind): Buffer {
+  const name = text(bind.name, "resource's name");
+  const header = Buffer.alloc(24);
+  header.writeUInt8(BIND[bind.kind], 0);
+  header.writeUInt8(bind.writable ? 1 : 0, 1);
+  header.writeUInt16LE(name.length, 2);
+  header.writeBigUInt64LE(bind.dev, 8);
+  header.writeBigUInt64LE(bind.ino, 16);
+  return Buffer.concat([header, name, text(bind.path, "resource's path")]);
 }
 
 /** u8 tree, u8 kind (1 = regular file), u16 mode, u16 path length, u16 zero, path. */

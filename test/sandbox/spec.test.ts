@@ -6,7 +6,7 @@ import t from "tap";
 import { FILE_TIMEOUT } from "../faults/support.ts";
 import { launch } from "./support/once.ts";
 import { compile } from "./support/probe.ts";
-import { bpf, confineSpec, PATH, ROOT, record, runSpec, VERSION } from "./support/spec.ts";
+import { bindRecord, bpf, confineSpec, PATH, ROOT, record, runSpec, VERSION } from "./support/spec.ts";
 
 t.setTimeout(FILE_TIMEOUT);
 
@@ -30,6 +30,9 @@ const file = (
   head.writeUInt16LE(Buffer.byteLength(path), 4);
   return record(10, Buffer.concat([head, Buffer.from(path), Buffer.from(content)]));
 };
+
+const bind = (name: string, path: string, more: object = {}): Buffer =>
+  bindRecord({ name, path, ino: 1n, ...more });
 
 const REFUSED: [string, Buffer, string][] = [
   ["nothing", Buffer.alloc(0), "spec.version"],
@@ -78,6 +81,26 @@ const REFUSED: [string, Buffer, string][] = [
   ["a link among the secrets", and(file(2, 3, 0o777, "x", "/etc/shadow")), "spec.file"],
   ["an unknown tree", and(file(4, 1, 0o444, "x")), "spec.file"],
   ["a directory with content", and(file(1, 2, 0o755, "x", "y")), "spec.file"],
+  ["a resource of an unknown kind", and(bind("x", "/var", { kind: 4 })), "spec.bind"],
+  [
+    "a resource with a flag that is none",
+    and(record(13, Buffer.from([1, 2, 1, 0, ...Buffer.alloc(20), 0x78, 0x2f, 0x76]))),
+    "spec.bind",
+  ],
+  ["a resource without a name", and(bind("", "/var")), "spec.bind"],
+  ["a resource without a path", and(bind("x", "")), "spec.bind"],
+  ["a resource's relative path", and(bind("x", "var")), "spec.bind"],
+  ["the root as a resource", and(bind("x", "/")), "spec.bind"],
+  ["a resource's path upwards", and(bind("x", "/var/../etc")), "spec.bind"],
+  ["a resource's long path", and(bind("x", `/${"x/".repeat(512)}x`)), "spec.bind"],
+  ["a resource's name with a slash", and(bind("a/b", "/var")), "spec.bind"],
+  ["a resource's name upwards", and(bind("..", "/var")), "spec.bind"],
+  ["a resource's long name", and(bind("x".repeat(57), "/var")), "spec.bind"],
+  ["NUL in a resource's name", and(bind("a\0b", "/var")), "spec.bind"],
+  ["NUL in a resource's path", and(bind("a", "/var\0x")), "spec.bind"],
+  ["a resource twice", and(bind("a", "/var"), bind("a", "/srv")), "spec.bind"],
+  ["too many resources", and(...Array.from({ length: 33 }, (_, i) => bind(`r${i}`, "/var"))), "spec.bind"],
+  ["half a resource", and(record(13, Buffer.alloc(24, 1))), "spec.bind"],
   ["too many files", and(...Array.from({ length: 4097 }, (_, i) => file(1, 1, 0o444, `f${i}`))), "spec.file"],
   [
     "too much content",
@@ -116,6 +139,7 @@ t.test("the reader under ASan and UBSan, on truncated and mutated specs", async 
       { tree: "secrets", path: "S", content: "s" },
       { tree: "etc", path: "l", kind: "symlink", content: "/x" },
     ],
+    binds: [{ name: "logs", path: "/var/log", writable: true }],
     loopback: true,
     cgroupRequired: true,
   });

@@ -31,6 +31,11 @@ static size_t touch(const struct spec *s) {
         sum += strlen(f->path);
         for (uint32_t k = 0; k < f->size; k++) sum += f->data[k];
     }
+    for (size_t i = 0; i < s->bind_count; i++) {
+        const struct spec_bind *b = &s->binds[i];
+        if (!b->name[0] || strchr(b->name, '/') || b->path[0] != '/' || strstr(b->path, "/../")) abort();
+        sum += strlen(b->path);
+    }
     for (size_t i = 0; i < s->path_count; i++) sum += strlen(s->paths[i].path);
     for (size_t i = 0; i < s->filter_len; i++) sum += s->filter[i].k;
     if (s->uid == 0 || s->gid == 0) abort();

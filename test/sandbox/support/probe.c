@@ -60,6 +60,14 @@ static long abstract(const char *name) {
     return connect(fd, (struct sockaddr *)&a, (socklen_t)(sizeof(sa_family_t) + 1 + strlen(name)));
 }
 
+static long connect_path(const char *path) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    strncpy(a.sun_path, path, sizeof a.sun_path - 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0) return -1;
+    return connect(fd, (struct sockaddr *)&a, sizeof a);
+}
+
 static long eat(size_t mib) {
     for (size_t i = 0; i < mib; i++) {
         char *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -139,6 +147,7 @@ int main(int argc, char **argv) {
     IS("int80") return report(int80_getpid());
     IS("memfd") return report(exec_memfd((unsigned)n));
     IS("abstract") return report(abstract(arg));
+    IS("unix") return report(connect_path(arg));
     IS("eat") return report(eat((size_t)n));
     IS("forks") return report(forks((int)n));
     IS("ptrace") return report(ptrace_parent());

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { lstatSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 export const ROOT = join(import.meta.dirname, "../../..");
@@ -27,6 +27,16 @@ export interface FileEntry {
   mode?: number;
 }
 
+export interface BindEntry {
+  name: string;
+  path: string;
+  kind?: number;
+  writable?: boolean;
+  /** By default what is at the path. */
+  dev?: bigint;
+  ino?: bigint;
+}
+
 export interface RunSpec {
   argv: string[];
   env?: string[];
@@ -36,6 +46,7 @@ export interface RunSpec {
   hostname?: string;
   ids?: [number, number];
   files?: FileEntry[];
+  binds?: BindEntry[];
   loopback?: boolean;
   cgroupRequired?: boolean;
 }
@@ -69,6 +80,18 @@ function fileRecord(entry: FileEntry): Buffer {
   return record(10, Buffer.concat([head, Buffer.from(entry.path), Buffer.from(entry.content ?? "")]));
 }
 
+export const BIND = { directory: 1, file: 2, socket: 3 } as const;
+export function bindRecord(entry: BindEntry): Buffer {
+  const at = entry.ino === undefined ? lstatSync(entry.path, { bigint: true }) : { dev: 0n, ino: 0n };
+  const head = Buffer.alloc(24);
+  head[0] = entry.kind ?? BIND.directory;
+  head[1] = entry.writable ? 1 : 0;
+  head.writeUInt16LE(Buffer.byteLength(entry.name), 2);
+  head.writeBigUInt64LE(entry.dev ?? at.dev, 8);
+  head.writeBigUInt64LE(entry.ino ?? at.ino, 16);
+  return record(13, Buffer.concat([head, Buffer.from(entry.name), Buffer.from(entry.path)]));
+}
+
 export const PATH = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 const ETC: FileEntry[] = [
@@ -94,6 +117,7 @@ export function runSpec(spec: RunSpec): Buffer {
   if (spec.hostname !== undefined) parts.push(record(7, spec.hostname));
   if (spec.ids) parts.push(record(8, u32(...spec.ids)));
   for (const entry of [...ETC, ...(spec.files ?? [])]) parts.push(fileRecord(entry));
+  for (const entry of spec.binds ?? []) parts.push(bindRecord(entry));
   if (spec.loopback) parts.push(record(11, u32(1)));
   if (spec.cgroupRequired) parts.push(record(12, u32(1)));
   return Buffer.concat(parts);
