@@ -243,6 +243,7 @@ export const CATALOGUE = {
     request: S,
     root: S,
     network: S,
+    resources: S,
   }),
   "run.queued": row("process_queued", 1, "a run waits for its turn", { ahead: N }),
   "run.started": row("process_started", 1, "an order went to the runner", { digest: S, version: N, pid: N }),
@@ -272,6 +273,14 @@ export const CATALOGUE = {
       call: S,
       process: S,
       pid: N,
+    },
+  ),
+  "resource.refused": row(
+    "authz_fail",
+    4,
+    "a resource of the host was not what root had listed, so the run got nothing",
+    {
+      resource: S,
     },
   ),
 

@@ -3,6 +3,7 @@ import { asset } from "../host/asset.ts";
 import { encodeConfinement, type PathRight, programPaths } from "../host/confine.ts";
 import type { Dirs } from "../host/dirs.ts";
 import { FACT_PATHS } from "../host/facts.ts";
+import type { HostResource } from "../host/resources.ts";
 import { selfExec } from "../host/self.ts";
 
 /** What each role is started with and what it may reach: DESIGN's table (section 2) as data. */
@@ -21,6 +22,8 @@ export type RoleSite = {
   private: readonly string[];
   /** What starts an Op that names no engine. */
   engine: string;
+  /** What of the host Ops may be given. */
+  resources: readonly HostResource[];
 };
 
 export type RoleConfinement = {
@@ -43,8 +46,18 @@ const ro = (path: string): PathRight => ({ path, read: true });
 const NETWORK_PATHS = [ro("/etc"), ro("/usr/share/ca-certificates"), ro("/run/systemd/resolve")];
 
 const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement, "seccomp">>> = {
-  keeper: ({ dirs: { state, run, log } }) => ({
-    args: ["--state-dir", state, "--run-dir", run, "--log-dir", log],
+  // By name and mode alone: a keeper that was taken over can't have the runner mount a path of its choosing.
+  keeper: ({ dirs: { state, run, log }, resources }) => ({
+    args: [
+      "--state-dir",
+      state,
+      "--run-dir",
+      run,
+      "--log-dir",
+      log,
+      "--resources",
+      JSON.stringify(Object.fromEntries(resources.map(({ name, mode }) => [name, mode]))),
+    ],
     paths: [rw(state), rw(run), rw(log)],
     connect: false,
     launcher: "confine",
@@ -61,8 +74,11 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
     connect: true,
     launcher: "confine",
   }),
-  runner: ({ limits, runtimes, engine }) => ({
-    args: ["--limits", limits, "--runtimes", runtimes, "--engine", engine],
+  runner: ({ limits, runtimes, engine, resources }) => ({
+    args: [
+      ...["--limits", limits, "--runtimes", runtimes, "--engine", engine],
+      ...["--resources", JSON.stringify(resources)],
+    ],
     paths: FACT_PATHS.map(ro),
     connect: false,
     launcher: "runner",

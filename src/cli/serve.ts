@@ -1,9 +1,12 @@
 import type { Command } from "commander";
 import { type Logger, pino } from "pino";
 import { SallyportError } from "../core/errors.ts";
-import { readConfig } from "../host/config.ts";
+import { DEFAULT_CONFIG, readConfig } from "../host/config.ts";
 import { harden } from "../host/harden.ts";
+import { ownPlaces } from "../host/resource-places.ts";
+import { readResources } from "../host/resources.ts";
 import { runtimesDir } from "../host/runtimes.ts";
+import { selfExec } from "../host/self.ts";
 import { Sink } from "../host/sink.ts";
 import { checkStateDir } from "../keeper/state-dir.ts";
 import { KeeperFailed } from "./child.ts";
@@ -36,12 +39,16 @@ async function serve(globals: Globals, { postRate, endWithStdin }: Options): Pro
   checkStateDir(dirs.state, false);
   harden().disableCoreDumps();
   const log: Logger = pino({ base: { role: "supervisor" } }, new Sink(2));
-  const config = readConfig(globals.config ?? process.env.SALLYPORT_CONFIG);
+  const configFile = globals.config ?? process.env.SALLYPORT_CONFIG;
+  const config = readConfig(configFile);
+  const runtimes = runtimesDir(config, dirs.state);
+  const own = ownPlaces(dirs, selfExec().file, configFile ?? DEFAULT_CONFIG, runtimes);
   const supervisor = new Supervisor({
     limits: config.limits,
-    runtimes: runtimesDir(config, dirs.state),
     private: config.network.private,
     engine: config.engine,
+    runtimes,
+    resources: readResources(config.resources, own),
     dirs,
     slackApiUrl,
     ...(postRate === undefined ? {} : { gatewayArgs: ["--post-rate", postRate] }),

@@ -57,6 +57,7 @@ export class Supervisor {
     private: readonly string[];
     /** What starts an Op that names no engine. */
     engine: string;
+    resources: RoleSite["resources"];
     log: Logger;
   }) {
     this.#site = {
@@ -67,6 +68,7 @@ export class Supervisor {
       runtimes: o.runtimes,
       private: o.private,
       engine: o.engine,
+      resources: o.resources,
     };
     this.#log = o.log;
     this.#launcher = openProgram("launcher", LAUNCHER_FROM, [o.dirs.state, "/var/tmp", "/tmp"]);

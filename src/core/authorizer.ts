@@ -41,6 +41,8 @@ export interface OpRow {
   readonly disabled: boolean;
   /** The manifest's network targets, as written there without `tls://`; absent: none. */
   readonly network?: readonly string[];
+  /** "name:mode" of what of the host it asks for; see core/resources. */
+  readonly resources?: readonly string[];
 }
 
 /** Each action and the kinds of resource that it is asked about. */

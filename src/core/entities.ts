@@ -118,6 +118,7 @@ function opEntity(op: OpRow, namespace: NamespaceRow): EntityJson {
     confirm: op.confirm,
     disabled: op.disabled,
     network: [...(op.network ?? [])],
+    resources: [...(op.resources ?? [])],
   };
   if (op.channels !== null) attrs.channels = op.channels.map((id) => ref("Channel", id));
   return entity(uid("Op", op.name), attrs, [uid("Namespace", namespace.name)]);

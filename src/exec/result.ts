@@ -25,6 +25,8 @@ export interface RunResult {
   readonly outputBytes: number;
   readonly truncated: boolean;
   readonly denied: readonly { readonly call: string; readonly count: number }[];
+  /** The resource of the host for which the launch failed. */
+  readonly resource?: string;
 }
 
 const SIGNALS = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
@@ -113,6 +115,14 @@ export function failedResult({ errno, step }: Failed, program: string, engineSai
     return launchFailed(
       "The run's memory limit does not hold the Op's own files, which count as its memory: raise limits.memory in op.yaml, or take files out of the bundle.",
     );
+  if (step.startsWith("bind ")) {
+    const resource = step.slice(5);
+    const why =
+      name === "ESTALE" || name === "ELOOP"
+        ? "another thing was put in its place just now"
+        : "the sandbox could not be given it";
+    return { ...launchFailed(`The resource ${resource} is not given: ${why} (${name}).`), resource };
+  }
   return launchFailed(`The sandbox could not be set up at step "${step}" (${name}).`);
 }
 

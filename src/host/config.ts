@@ -4,6 +4,7 @@ import { z } from "zod";
 import { PRIVATE_BLOCKS, parseBlock } from "../core/addresses.ts";
 import { ENGINES } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
+import { resourcesShape } from "./resource-shape.ts";
 
 export const DEFAULT_CONFIG = "/etc/sallyport/sallyport.yaml";
 const MAX_BYTES = 64 * 1024;
@@ -33,6 +34,8 @@ const Config = z.strictObject({
     .prefault({}),
   /** What starts an Op whose op.yaml names no engine. */
   engine: z.enum(ENGINES).default("native"),
+  /** What of the host an Op may ask for, by name. */
+  resources: resourcesShape,
 });
 export type Config = z.infer<typeof Config>;
 

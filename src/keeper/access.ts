@@ -2,6 +2,7 @@ import type { Authorizer, AuthRequest, Decision, NamespaceRow, OpRow } from "../
 import { SallyportError } from "../core/errors.ts";
 import { type Manifest, manifestFromJson } from "../core/manifest.ts";
 import { targetText } from "../core/manifest-shape.ts";
+import { type ResourceModes, resourceTags } from "../core/resources.ts";
 import { getNamespace, listChannels } from "../store/namespaces.ts";
 import { getOp, getVersion, type OpVersion } from "../store/ops.ts";
 import type { Store } from "../store/store.ts";
@@ -20,11 +21,14 @@ export class Access {
   readonly #store: Store;
   readonly #authorizer: Authorizer;
   readonly #now: () => number;
+  /** What of the host Ops may ask for. */
+  readonly resources: ResourceModes;
 
-  constructor(o: { store: Store; authorizer: Authorizer; now: () => number }) {
+  constructor(o: { store: Store; authorizer: Authorizer; now: () => number; resources?: ResourceModes }) {
     this.#store = o.store;
     this.#authorizer = o.authorizer;
     this.#now = o.now;
+    this.resources = o.resources ?? new Map();
   }
 
   get authorizer(): Authorizer {
@@ -151,6 +155,7 @@ export class Access {
         confirm: manifest.confirm,
         disabled: op.disabled,
         network: manifest.network.map(targetText),
+        resources: resourceTags(manifest, this.resources),
       },
       namespace: await this.namespace(reader, namespace),
       version,

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { Actor, AuditEvent } from "../audit/event.ts";
 import { createAuthorizer } from "../core/authorizer.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
+import type { ResourceModes } from "../core/resources.ts";
 import { assetNames, assetText } from "../host/asset.ts";
 import { VERSION } from "../host/self.ts";
 import type { SinkStatus } from "../host/sink.ts";
@@ -45,6 +46,7 @@ export class Appliance {
   readonly #kdf = new Kdf();
   readonly #attempts = new Attempts();
   readonly #spool: Spool;
+  readonly #resources: ResourceModes;
   readonly #emit: (entry: Buffer, seq: number) => void;
   #session: Session | undefined;
   #lines: LogLines | undefined;
@@ -62,6 +64,7 @@ export class Appliance {
     dirs: Dirs;
     log: Logger;
     landlock: string;
+    resources: ResourceModes;
     emit: (entry: Buffer, seq: number) => void;
     outputs: () => Outputs;
   }) {
@@ -69,6 +72,7 @@ export class Appliance {
     this.dirs = o.dirs;
     this.#log = o.log;
     this.#emit = o.emit;
+    this.#resources = o.resources;
     this.#spool = new Spool(join(o.dirs.state, "sealed-spool.jsonl"));
     for (const record of this.#spool.read())
       if (record.code === "unlock_failed") this.#attempts.failed(`uid:${record.uid}`, record.time);
@@ -228,6 +232,7 @@ export class Appliance {
         half,
         logDir: this.dirs.log,
         egressSocket: join(this.dirs.run, EGRESS_SOCKET),
+        resources: this.#resources,
         openedBy: slot,
         log: this.#log,
       });

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Authorizer } from "../core/authorizer.ts";
 import { argTypesOf } from "../core/authorizer.ts";
 import type { Manifest } from "../core/manifest.ts";
+import type { ResourceModes } from "../core/resources.ts";
 import { listIdentities } from "../store/identities.ts";
 import { activeOps, getVersion, type OpVersion } from "../store/ops.ts";
 import { owe } from "../store/outbox.ts";
@@ -36,6 +37,7 @@ type Options = {
   half: Buffer;
   logDir: string;
   egressSocket: string;
+  resources: ResourceModes;
   openedBy: string;
   log: Logger;
 };
@@ -49,7 +51,7 @@ export async function openSession(o: Options): Promise<Session> {
   const notary = new NotaryClient(peers);
   peers.on("notary", { message: (message) => notary.receive(message), left: () => notary.lost() });
   const origin = (await getText(store.read, SETTINGS.origin)) ?? "sallyport";
-  const access = new Access({ store, authorizer: o.authorizer, now: Date.now });
+  const access = new Access({ store, authorizer: o.authorizer, now: Date.now, resources: o.resources });
   const egress = new EgressClient({ store, peers, socket: o.egressSocket, failed });
   const runs = new Runs({ store, access, peers, egress, failed });
   const outbox = new Outbox({ store, peers, failed });

@@ -45,7 +45,7 @@ export async function admit(
   const args = parseArgs(op.manifest, tokens);
   const policies = await access.demand(caller, "run", resource, { args, confirmation: "none" });
   checkArgsSize(op.manifest, args);
-  refuseUngrantable(op.manifest);
+  refuseUngrantable(op.manifest, access.resources);
   return { op, args, policies, root: await rootOf(reader, op.manifest) };
 }
 

@@ -5,6 +5,7 @@ import { sizeFault } from "../core/launch-size.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { targetText } from "../core/manifest-shape.ts";
 import { ungrantable } from "../core/manifest-warnings.ts";
+import { type ResourceModes, unlistedResources } from "../core/resources.ts";
 import type { MessageOf } from "../wire/messages.ts";
 
 /** Throws `input_invalid` before anything is recorded. */
@@ -13,8 +14,11 @@ export function checkArgsSize(manifest: Manifest, args: Args): void {
   if (fault !== null) throw new SallyportError("input_invalid", `The arguments ${fault}.`);
 }
 
-/** Throws `unsupported`, before anything is recorded as requested. */
-export function refuseUngrantable(manifest: Manifest): void {
+/** `listed`: what this host lists. Throws `unsupported`, before anything is recorded as requested. */
+export function refuseUngrantable(manifest: Manifest, listed: ResourceModes): void {
+  const unlisted = unlistedResources(manifest, listed);
+  if (unlisted.length > 0)
+    throw new SallyportError("unsupported", `${manifest.op} can't run here: ${unlisted.join("; ")}.`);
   const asked = ungrantable(manifest);
   if (asked.length > 0)
     throw new SallyportError("unsupported", `${manifest.op} asks for ${asked.join(", ")}.`);
@@ -41,6 +45,7 @@ export function orderOf(
     seccomp: profileOf(manifest),
     network: manifest.network.map(targetText),
     ...(root === undefined ? {} : { root }),
+    ...(manifest.resources.length === 0 ? {} : { resources: [...manifest.resources] }),
     secrets: [],
   };
 }

@@ -65,6 +65,7 @@ export async function recordRequest(
       request: o.requestId ?? null,
       ...(op.manifest.network.length === 0 ? {} : { network: op.manifest.network.map(targetText).join(",") }),
       root: o.root ?? null,
+      ...(op.row.resources?.length ? { resources: op.row.resources.join(",") } : {}),
     },
   });
   return moveRun(tx, id, { from: "requested", to: "queued" });
@@ -128,6 +129,17 @@ export async function recordEnd(
       denied: result?.denied.map((d) => `${d.call}:${d.count}`).join(",") ?? null,
     },
   });
+  if (result?.resource !== undefined)
+    tx.log({
+      type: "resource.refused",
+      outcome: "denied",
+      actor: { kind: "user", id: row.requester, name: "" },
+      run: row.id,
+      op: `${row.namespace}/${row.op}`,
+      namespace: row.namespace,
+      ...(ending.reason === null ? {} : { reason: ending.reason }),
+      data: { resource: result.resource },
+    });
   return ended;
 }
 

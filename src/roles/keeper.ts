@@ -3,6 +3,7 @@ import { Socket } from "node:net";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { leafHash } from "../audit/merkle.ts";
+import type { ResourceMode } from "../core/resources.ts";
 import { harden } from "../host/harden.ts";
 import { confineRole, inheritedFd, inheritedSocket, LOCKED_EXIT, roleOptions } from "../host/role.ts";
 import { Sink } from "../host/sink.ts";
@@ -23,7 +24,7 @@ const SEALED_LINE_MS = 300_000;
 
 /** Keeper: holds keys and database; no network, no exec. */
 export async function main(argv: string[]): Promise<number> {
-  const options = roleOptions(argv, ["state-dir", "run-dir", "log-dir"] as const);
+  const options = roleOptions(argv, ["state-dir", "run-dir", "log-dir", "resources"] as const);
   const outputs = { stdout: new Sink(1), stderr: new Sink(2) };
   const log: Logger = pino({ base: { role: "keeper" } }, outputs.stderr);
   const landlock = confineRole();
@@ -39,6 +40,7 @@ export async function main(argv: string[]): Promise<number> {
     dirs: { state: options["state-dir"], log: options["log-dir"], run: options["run-dir"] },
     log,
     landlock,
+    resources: new Map(Object.entries(JSON.parse(options.resources) as Record<string, ResourceMode>)),
     emit: (entry, seq) => outputs.stdout.write(entryLine(entry, seq, leafHash(entry))),
     outputs: () => ({ stdout: outputs.stdout.status, stderr: outputs.stderr.status }),
   });

@@ -7,12 +7,14 @@ import { makeGrant } from "../exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../exec/launch.ts";
 import { withEngine } from "../exec/oci.ts";
 import { ownProfile, Profiles } from "../exec/profiles.ts";
+import { withResources } from "../exec/resources.ts";
 import { canceledEarly, launchFailed, type RunResult } from "../exec/result.ts";
 import type { RunHandlers } from "../exec/run.ts";
 import { withRuntime } from "../exec/runtime.ts";
 import { type SelfTest, selfTest } from "../exec/selftest.ts";
 import { readHostFacts } from "../host/facts.ts";
 import { harden } from "../host/harden.ts";
+import { type HostResource, HostResources } from "../host/resources.ts";
 import { confineRole, inheritedFd, keeperSocket, roleOptions } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
 import type { Connection } from "../wire/connection.ts";
@@ -24,7 +26,7 @@ const MAX_RUNS = 32;
 /** While the keeper has so much unread from us, the pipes of Ops that write are not read. */
 const BACKLOG_BYTES = 1024 * 1024;
 
-const UNTOLD = { limits: "required", runtimes: "", engine: "native" };
+const UNTOLD = { limits: "required", runtimes: "", engine: "native", resources: "[]" };
 
 /**
  * The runner: takes orders from the keeper, has the launcher run them, sends back what they say and how they ended.
@@ -32,8 +34,8 @@ const UNTOLD = { limits: "required", runtimes: "", engine: "native" };
  * left either way.
  */
 export async function main(argv: string[]): Promise<number> {
-  const { limits, runtimes, engine } =
-    argv.length === 0 ? UNTOLD : roleOptions(argv, ["limits", "runtimes", "engine"] as const);
+  const { limits, runtimes, engine, resources } =
+    argv.length === 0 ? UNTOLD : roleOptions(argv, ["limits", "runtimes", "engine", "resources"] as const);
   const keeper = keeperSocket();
   const launcherFd = inheritedFd("SALLYPORT_LAUNCHER_FD");
   if (keeper === null || launcherFd === null)
@@ -43,6 +45,7 @@ export async function main(argv: string[]): Promise<number> {
     limitsRequired: limits === "required",
     runtimes,
     engine: engineOf(engine),
+    resources: HostResources.parse(JSON.parse(resources)),
     landlock,
   }).serve();
 }
@@ -58,6 +61,7 @@ class Runner {
   readonly #limitsRequired: boolean;
   /** Directory of imported root file systems. */
   readonly #runtimes: string;
+  readonly #resources: readonly HostResource[];
   readonly #landlock: string;
   readonly #engine: Engine;
   #engines: Promise<readonly EngineReport[]> = Promise.resolve([]);
@@ -70,8 +74,15 @@ class Runner {
       limitsRequired,
       runtimes,
       engine,
+      resources,
       landlock,
-    }: { limitsRequired: boolean; runtimes: string; engine: Engine; landlock: string },
+    }: {
+      limitsRequired: boolean;
+      runtimes: string;
+      engine: Engine;
+      resources: readonly HostResource[];
+      landlock: string;
+    },
   ) {
     this.#landlock = landlock;
     this.#engine = engine;
@@ -79,6 +90,7 @@ class Runner {
     this.#profiles = new Profiles(launcher);
     this.#limitsRequired = limitsRequired;
     this.#runtimes = runtimes;
+    this.#resources = resources;
     this.#keeper = connectToKeeper({
       stream,
       self: "runner",
@@ -181,8 +193,14 @@ class Runner {
     try {
       const start = (program?: Uint8Array): Run => {
         const grant = makeGrant(order, bundle, secrets, this.#limitsRequired, program);
-        const { spec, ...rest } = withRuntime(grant, order, this.#runtimes);
-        return this.#launcher.run({ ...rest, spec: withEngine(spec, order.engine) }, this.#handlers(run));
+        const whole = withResources(
+          withRuntime(grant, order, this.#runtimes),
+          order.resources ?? [],
+          this.#resources,
+        );
+        if ("outcome" in whole) return ended(whole);
+        const spec = withEngine(whole.spec, order.engine);
+        return this.#launcher.run({ ...whole, spec }, this.#handlers(run));
       };
       const profile = ownProfile(order, bundle);
       live = profile === null ? start() : this.#profiles.run(profile, start);
@@ -259,6 +277,11 @@ function engineFault(engine: Engine, reports: readonly EngineReport[]): string |
   const report = reports.find((r) => r.engine === engine);
   if (report?.ok === true) return null;
   return `The engine ${engine} can't be used on this host: ${report?.detail ?? "it was not tried"}.`;
+}
+
+/** A run that never began. */
+function ended(result: RunResult): Run {
+  return { finished: Promise.resolve(result), cancel: () => {} };
 }
 
 /** `limits: required` of sallyport.yaml. */

@@ -198,6 +198,8 @@ const runOrder = z.strictObject({
   /** A shipped profile's name, or a .json file of the bundle. */
   seccomp: z.string().max(256),
   network: z.array(z.string().max(300)).max(32),
+  /** Names of what root listed; the runner alone knows what they stand for. */
+  resources: z.array(z.string().max(40)).max(32).optional(),
   /** Of an imported root file system; absent: the host's own. */
   root: digest.optional(),
   /** Where the run hands over its listeners, and by which token it is known there; only with `network`. */
@@ -262,6 +264,8 @@ const runFinished = z.strictObject({
   outputBytes: count,
   truncated: z.boolean(),
   denied: z.array(deniedCall).max(64),
+  /** The resource of the host for which the launch failed. */
+  resource: z.string().max(64).optional(),
 });
 
 // ---- notary --------------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ t.test("a keeper whose process can't be made is said at once", async (t) => {
       runtimes: "",
       private: [],
       engine: "native",
+      resources: [],
       log,
     });
     const why = { code: "start_failed", message: new RegExp(`process can't be made \\(${code}\\)`) };

@@ -35,7 +35,11 @@ t.test("an Op that asks for what can't be given is refused, never run with less"
     ["host", "confirm: local\n", /confirmation by local/],
     ["eyes", "approval: {count: 1, group: leads}\n", /approval by others/],
     ["secret", "secrets: [DEPLOY_KEY]\n", /secrets/],
-    ["files", "resources: [app-logs]\n", /resources of the host/],
+    [
+      "files",
+      "resources: [app-logs]\n",
+      /the resource app-logs, which sallyport\.yaml of this host does not list/,
+    ],
     ["net", 'network: ["api.internal:443"]\n', /the network/],
   ];
   for (const [name, more, what] of cases) {

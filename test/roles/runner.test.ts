@@ -35,6 +35,8 @@ class Keeper {
       "/nonexistent",
       "--engine",
       "native",
+      "--resources",
+      "[]",
     ],
   ) {
     const h = harden();
@@ -358,8 +360,8 @@ t.test("by default no Op runs where no cgroup bounds it", async (t) => {
   const alone = ["--mount", ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"])];
   for (const options of [
     [],
-    ["--limits", "required", "--runtimes", "/nonexistent", "--engine", "native"],
-    ["--limits", "best-effort", "--runtimes", "/nonexistent", "--engine", "native"],
+    ["--limits", "required", "--runtimes", "/nonexistent", "--engine", "native", "--resources", "[]"],
+    ["--limits", "best-effort", "--runtimes", "/nonexistent", "--engine", "native", "--resources", "[]"],
   ]) {
     const k = new Keeper({}, ["unshare", ...alone, "sh", "-c", script, "sh"], options);
     t.teardown(() => k.stop());

@@ -91,6 +91,7 @@ function probeAs(
     runtimes: "/nonexistent",
     private: [],
     engine: "native",
+    resources: [],
   };
   const confinement = roleConfinement(role, site);
   const [ours, theirs] = harden().socketpair();

@@ -3,6 +3,7 @@ import { asSallyportError, SallyportError } from "../../core/errors.ts";
 import { parseOpRef } from "../../core/identity.ts";
 import { manifestFromJson, manifestToJson } from "../../core/manifest.ts";
 import { manifestWarnings, profileWarnings } from "../../core/manifest-warnings.ts";
+import { resourceTags, unlistedResources } from "../../core/resources.ts";
 import { listNamespaces } from "../../store/namespaces.ts";
 import {
   activateVersion,
@@ -53,7 +54,11 @@ export const ops: Handlers = {
       op: manifest.op,
       version: version.number,
       digest,
-      warnings: [...manifestWarnings(manifest), ...narrowed],
+      warnings: [
+        ...manifestWarnings(manifest),
+        ...narrowed,
+        ...unlistedResources(manifest, session.access.resources).map((why) => `it can't run here: ${why}.`),
+      ],
     };
   },
   "op.list": async ({ session, caller }) => {
@@ -176,7 +181,9 @@ async function demandOn(
 ): Promise<void> {
   const namespace = await session.access.namespace(session.store.read, version.namespace);
   const manifest = manifestFromJson(version.manifest);
-  const op = { name: manifest.op, channels: manifest.channels, confirm: manifest.confirm, disabled: false };
+  const { op: name, channels, confirm } = manifest;
+  const resources = resourceTags(manifest, session.access.resources);
+  const op = { name, channels, confirm, disabled: false, resources };
   await session.access.demand(caller, action, { kind: "op", op, namespace });
 }
 
@@ -201,6 +208,7 @@ async function shown(
     channels: manifest.channels,
     confirm: manifest.confirm,
     disabled: op.disabled,
+    resources: resourceTags(manifest, session.access.resources),
   };
   await session.access.demand(caller, "show", { kind: "op", op: resource, namespace: row });
   return { version, active: op.active };
