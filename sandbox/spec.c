@@ -84,6 +84,7 @@ static bool read_file_record(struct spec *s, const uint8_t *p, uint32_t n, struc
         data = (const uint8_t *)keep_string(s, data, size);
         if (!data) return bad(why, "spec.file", EINVAL);
     }
+    s->has_bundle |= tree == TREE_BUNDLE;
     s->files[s->file_count++] = (struct spec_file){tree, kind, mode, path, data, size};
     return true;
 }
@@ -294,6 +295,7 @@ static bool parse_records(struct spec *s, enum spec_kind kind, struct failure *w
     if (!(s->seen & (1u << REC_VERSION))) return bad(why, "spec.version", EPROTO);
     if (s->argc == 0) return bad(why, "spec.argv", EINVAL);
     if (kind == SPEC_RUN && !s->filter) return bad(why, "spec.seccomp", EINVAL);
+    if (s->has_bundle != (s->engine != 0)) return bad(why, "spec.engine", EINVAL);
     if (kind == SPEC_RUN && !s->argv[0][0]) return bad(why, "spec.argv", ENOENT);
     if (kind == SPEC_CONFINE && (s->exec_fd < 0) == !s->exec_path) return bad(why, "spec.exec", EINVAL);
     return true;

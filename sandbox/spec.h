@@ -73,7 +73,7 @@ struct spec {
     uint32_t uid, gid, host_uid, host_gid; /* host ids 0: not given */
     struct spec_file *files;
     size_t file_count, content_bytes;
-    bool loopback, cgroup_required, learn;
+    bool loopback, cgroup_required, learn, has_bundle;
     const char *root; /* host path of an imported root file system; NULL: the host's own /usr */
     const char *node; /* host path of the executable to be the run's Node; NULL: none */
     uint32_t engine;            /* engine.h; 0: none */

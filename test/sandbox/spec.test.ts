@@ -79,7 +79,11 @@ const REFUSED: [string, Buffer, string][] = [
   ["a setuid mode", and(file(1, 1, 0o4755, "x")), "spec.file"],
   ["a link in the bundle", and(file(1, 3, 0o777, "x", "/etc/shadow")), "spec.file"],
   ["a link among the secrets", and(file(2, 3, 0o777, "x", "/etc/shadow")), "spec.file"],
-  ["an unknown tree", and(file(4, 1, 0o444, "x")), "spec.file"],
+  ["an unknown tree", and(file(5, 1, 0o444, "x")), "spec.file"],
+  ["an engine's bundle without an engine", and(file(4, 1, 0o444, "x")), "spec.engine"],
+  ["an engine without a bundle", and(record(16, u32(1))), "spec.engine"],
+  ["an unknown engine", and(record(16, u32(9))), "spec.engine"],
+  ["a path for an engine", and(record(16, "/bin/sh\0")), "spec.engine"],
   ["a directory with content", and(file(1, 2, 0o755, "x", "y")), "spec.file"],
   ["a resource of an unknown kind", and(bind("x", "/var", { kind: 4 })), "spec.bind"],
   [

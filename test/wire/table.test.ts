@@ -18,6 +18,7 @@ const MAY: Record<string, string> = {
   "slack.posted": "gateway>keeper open 0 0",
   "runner.test": "keeper>runner both 0 0",
   "runner.ready": "runner>keeper both 0 0",
+  "runner.engines": "runner>keeper both 0 0",
   "run.order": "keeper>runner open 33 16777216",
   "profile.check": "keeper>runner open 1 262144",
   "profile.checked": "runner>keeper open 0 0",
