@@ -245,4 +245,6 @@ void mounts_build(struct child *c) {
     if (!getcwd(cwd, sizeof cwd) || strcmp(cwd, "/") != 0) die_errno("getcwd", ENOTDIR);
     struct mount_attr attr = {.attr_set = DATA};
     must(mount_setattr(AT_FDCWD, "/", 0, &attr, sizeof attr), "readonly");
+    struct mount_attr everywhere = {.attr_set = MOUNT_ATTR_NOSUID};
+    must(mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &everywhere, sizeof everywhere), "nosuid");
 }
