@@ -1,5 +1,8 @@
 import { readFileSync } from "node:fs";
 
+/** What a role has: the launcher's, and the two of its own last step. */
+export const FILTERS = 3;
+
 export type Held = {
   /** Seccomp filters that are stacked on it, those of a container around us included. */
   filters: number;
@@ -24,7 +27,7 @@ export function parseHeld(status: string): Held {
   const none = (name: string) => /^0+$/.test(field(name));
   return {
     // Linux 5.9 counts them; before it only the mode is told.
-    filters: Number(field("Seccomp_filters")) || (field("Seccomp") === "2" ? 2 : 0),
+    filters: Number(field("Seccomp_filters")) || (field("Seccomp") === "2" ? FILTERS : 0),
     noNewPrivs: field("NoNewPrivs") === "1",
     capabilities: !["CapEff", "CapPrm", "CapAmb"].every(none),
   };

@@ -2,6 +2,7 @@ import { Socket } from "node:net";
 import { SallyportError } from "../core/errors.ts";
 import { asset } from "./asset.ts";
 import { harden } from "./harden.ts";
+import { ownSignalsOnly } from "./own-signals.ts";
 
 /** The keeper's exit status after a lock: it tells the supervisor to start all roles anew, sealed. */
 export const LOCKED_EXIT = 75;
@@ -25,14 +26,15 @@ export function roleOptions<const N extends readonly string[]>(
 }
 
 /**
- * The last step of a role's confinement, before it reads an untrusted byte: not dumpable, no core, and a filter on all its
- * threads that takes exec away. (The launcher's filter had to leave exec in: it execs the role itself.)
+ * The last step of a role's confinement, before it reads an untrusted byte: not dumpable, no core, and filters on all its
+ * threads that take exec away, and signals to others. (The launcher's filter had to leave exec in: it execs the role itself.)
  * Returns what the launcher says of Landlock: `abi=N`, `refused=ERRNO`, or `absent` where no launcher started us.
  */
 export function confineRole(): string {
   const h = harden();
   h.setDumpable(false);
   h.disableCoreDumps();
+  h.seccompTsync(ownSignalsOnly(process.pid));
   h.seccompTsync(asset("seccomp/role-noexec.bpf"));
   const landlock = process.env.SALLYPORT_LANDLOCK ?? "absent";
   delete process.env.SALLYPORT_LANDLOCK;

@@ -1,5 +1,5 @@
 import { judgeHost } from "../core/host-facts.ts";
-import { confinementOf } from "../host/confinement-of.ts";
+import { confinementOf, FILTERS } from "../host/confinement-of.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import type { Peers } from "./peers.ts";
 
@@ -32,8 +32,7 @@ function confinement(peers: Peers, role: RoleName): Check | null {
   const name = `${role}: system calls`;
   const capabilities = held.capabilities ? "capabilities" : "no capabilities";
   const detail = `${held.filters} seccomp filters, ${held.noNewPrivs ? "" : "no "}no_new_privs, ${capabilities}`;
-  // Its own, and the one that takes exec away.
-  if (held.filters >= 2 && held.noNewPrivs && !held.capabilities) return { name, ok: true, detail };
+  if (held.filters >= FILTERS && held.noNewPrivs && !held.capabilities) return { name, ok: true, detail };
   return {
     name,
     ok: false,

@@ -53,8 +53,8 @@ t.test("the roles of a live serve", async (t) => {
         const name = thread.get("Name") ?? "";
         t.equal(
           Number(thread.get("Seccomp_filters")),
-          OUTER + 2,
-          `its filter, and the one against exec: ${name}`,
+          OUTER + 3,
+          `its filter, and those against signals and exec: ${name}`,
         );
         t.equal(thread.get("NoNewPrivs"), "1", name);
         for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb", ...(isRoot ? ["CapBnd"] : [])])

@@ -109,6 +109,7 @@ t.test("what the kernel holds a process by", (t) => {
   t.strictSame(parseHeld(status({})), { filters: 2, noNewPrivs: true, capabilities: false });
   t.match(parseHeld(status({ CapPrm: "000001ffffffffff" })), { capabilities: true });
   t.match(parseHeld(status({ NoNewPrivs: "0" })), { noNewPrivs: false });
+  t.match(parseHeld(status({ Seccomp_filters: "" })), { filters: 3 }, "a kernel that does not count them");
   t.match(parseHeld(status({ Seccomp: "0", Seccomp_filters: "0" })), { filters: 0 });
   t.match(
     parseHeld(""),

