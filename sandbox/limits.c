@@ -9,6 +9,10 @@
 /* gVisor knows some limits that nobody can set there. */
 static bool unsettable;
 
+/* V8 makes 512 MiB writable for the code of each worker, threads have their stacks, and nearly nothing of it is ever touched.
+   Enough for the program and three workers. */
+static const rlim_t NODE_RESERVES = (rlim_t)4 * 576 << 20;
+
 static void lower(__rlimit_resource_t which, rlim_t value, const char *step) {
     struct rlimit now;
     must(getrlimit(which, &now), step);
@@ -34,5 +38,6 @@ void limits_apply(const struct child *c) {
     if (limit[LIMIT_CPU_SECONDS]) lower(RLIMIT_CPU, limit[LIMIT_CPU_SECONDS], "rlimit(cpu)");
     if (limit[LIMIT_FSIZE]) lower(RLIMIT_FSIZE, limit[LIMIT_FSIZE], "rlimit(fsize)");
     /* Without a cgroup the best there is: per process, and written pages only (RLIMIT_AS would count V8's reservations). */
-    if (!c->cgroup && limit[LIMIT_MEMORY]) lower(RLIMIT_DATA, limit[LIMIT_MEMORY], "rlimit(data)");
+    rlim_t reserved = c->spec->node ? NODE_RESERVES : 0;
+    if (!c->cgroup && limit[LIMIT_MEMORY]) lower(RLIMIT_DATA, limit[LIMIT_MEMORY] + reserved, "rlimit(data)");
 }

@@ -79,7 +79,11 @@ function layout(box: Box, name: string, members: readonly Member[]): { path: str
 if (process.env[INSIDE] === undefined) {
   t.test("an Op in a root file system of its own", async (t) => {
     const box = new Box();
-    t.teardown(() => box.stop());
+    t.teardown(async () => {
+      // What is imported can't be written to, by an ordinary user not even to remove it.
+      execFileSync("chmod", ["-R", "u+w", join(box.stateDir, "runtimes")]);
+      await box.stop();
+    });
     await box.unlocked();
     await box.demo();
     const { path, digest } = layout(box, "tiny", rootMembers());
