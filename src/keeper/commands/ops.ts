@@ -17,7 +17,7 @@ import {
 import { getUser } from "../../store/users.ts";
 import { visibleOps } from "../find-op.ts";
 import { refreshArgTypes } from "../open-session.ts";
-import { rootOf } from "../runtimes.ts";
+import { interpreterWarnings, rootOf } from "../runtimes.ts";
 import type { Session } from "../session.ts";
 import type { CommandContext, Handlers } from "./command.ts";
 
@@ -57,6 +57,7 @@ export const ops: Handlers = {
       warnings: [
         ...manifestWarnings(manifest),
         ...narrowed,
+        ...interpreterWarnings(manifest),
         ...unlistedResources(manifest, session.access.resources).map((why) => `it can't run here: ${why}.`),
       ],
     };
