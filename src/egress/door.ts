@@ -12,26 +12,29 @@ export type Door = {
   fail(reason: string): { outcome: "failed"; reason: string };
 };
 
-const ENDED = "the connection ended before it had said what it wanted";
+/** No alarm by itself: programs open connections that they then don't need. */
+export const ENDED = {
+  outcome: "failed",
+  reason: "the connection ended before it had said what it wanted",
+} as const;
+const refusedAs = (reason: string) => ({ outcome: "refused", reason }) as const;
 
-export async function openDoor(
-  client: Socket,
-  kind: Door["kind"],
-  ms: number,
-): Promise<Door | { reason: string }> {
+export type Unopened = { outcome: "refused" | "failed"; reason: string };
+
+export async function openDoor(client: Socket, kind: Door["kind"], ms: number): Promise<Door | Unopened> {
   return kind === "connect" ? openConnect(client, ms) : openSocks(client, ms);
 }
 
-async function openConnect(client: Socket, ms: number): Promise<Door | { reason: string }> {
+async function openConnect(client: Socket, ms: number): Promise<Door | Unopened> {
   const { verdict } = await settle(client, { judge: readConnect, ms });
-  if (verdict.state === "ended") return { reason: ENDED };
+  if (verdict.state === "ended") return ENDED;
   if (verdict.state === "refused") {
     answer(
       client,
       verdict.reason.startsWith("only CONNECT") ? "405 Method Not Allowed" : "400 Bad Request",
       verdict.reason,
     );
-    return { reason: verdict.reason };
+    return refusedAs(verdict.reason);
   }
   return {
     kind: "connect",
@@ -56,20 +59,20 @@ function answer(client: Socket, status: string, reason: string): void {
   );
 }
 
-async function openSocks(client: Socket, ms: number): Promise<Door | { reason: string }> {
+async function openSocks(client: Socket, ms: number): Promise<Door | Unopened> {
   const greeting = await settle(client, { judge: readGreeting, ms });
-  if (greeting.verdict.state === "ended") return { reason: ENDED };
+  if (greeting.verdict.state === "ended") return ENDED;
   if (greeting.verdict.state === "refused") {
     if (greeting.held[0] === 5) client.end(Buffer.from([5, 255]));
-    return { reason: greeting.verdict.reason };
+    return refusedAs(greeting.verdict.reason);
   }
   client.write(Buffer.from([5, 0]));
   const held = greeting.held.subarray(greeting.verdict.size);
   const { verdict } = await settle(client, { judge: readSocks, held, ms });
-  if (verdict.state === "ended") return { reason: ENDED };
+  if (verdict.state === "ended") return ENDED;
   if (verdict.state === "refused") {
     client.end(reply("code" in verdict ? verdict.code : SOCKS.failed));
-    return { reason: verdict.reason };
+    return refusedAs(verdict.reason);
   }
   return {
     kind: "socks",

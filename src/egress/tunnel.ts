@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { type Block, parseAddress, refusalOf } from "../core/addresses.ts";
 import { readClientHello, readServerStart } from "./client-hello.ts";
-import { type Door, openDoor } from "./door.ts";
+import { type Door, ENDED, openDoor } from "./door.ts";
 import type { Wish } from "./requests.ts";
 import { settle } from "./settle.ts";
 import { readClientBanner, readServerBanner } from "./ssh-banner.ts";
@@ -48,7 +48,6 @@ export const TIMES: Times = { requestMs: 10_000, connectMs: 5000, idleMs: 600_00
 const ADDRESSES = 4;
 /** A fatal alert "access_denied" (RFC 8446 section 6), so that the client says why its connection ended. */
 const ACCESS_DENIED = Buffer.from([21, 3, 3, 0, 2, 2, 49]);
-const ENDED = "the connection ended before it had said what it wanted";
 
 const textOf = ({ host, port }: Pick<Wish, "host" | "port">, scheme = ""): string =>
   `${scheme}${host.includes(":") ? `[${host}]` : host}:${port}`;
@@ -96,7 +95,7 @@ async function run(
   tell: (outcome: "connected", reason: string | null) => void,
 ): Promise<End> {
   const door = await openDoor(client, kind, rules.times.requestMs);
-  if ("reason" in door) return { outcome: "refused", reason: door.reason };
+  if ("reason" in door) return door;
   const { wish } = door;
   known.target = textOf(wish);
   const target = rules.targets.find((t) => t.port === wish.port && sameHost(t.host, wish.host));
@@ -106,14 +105,14 @@ async function run(
   if ("outcome" in upstream)
     return upstream.outcome === "refused" ? door.refuse(upstream.reason!) : door.fail(upstream.reason!);
   known.upstream = upstream;
-  if (client.destroyed) return { outcome: "failed", reason: ENDED };
+  if (client.destroyed) return ENDED;
   door.accept();
   const opening = await settle(client, {
     judge: (bytes) => judgeClient(target, bytes),
     held: Buffer.from(wish.rest),
     ms: rules.times.requestMs,
   });
-  if (opening.verdict.state === "ended") return { outcome: "refused", reason: ENDED };
+  if (opening.verdict.state === "ended") return ENDED;
   if (opening.verdict.state === "refused") {
     if (target.scheme === "tls") client.end(ACCESS_DENIED);
     return { outcome: "refused", reason: opening.verdict.reason };

@@ -322,7 +322,7 @@ t.test("who says nothing, or a byte now and then, is not waited for", async (t) 
     await until(() => bench.reports.length > 0, PATIENCE);
     t.match(
       bench.reports,
-      [{ outcome: "refused", reason: /ended before it had said/ }],
+      [{ outcome: "failed", reason: /ended before it had said/ }],
       JSON.stringify(start),
     );
     t.equal(bench.sent, "");
