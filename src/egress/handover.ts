@@ -1,4 +1,4 @@
-import { createServer, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { harden } from "../host/harden.ts";
 import { socketFd } from "../host/socket-fd.ts";
 
@@ -13,7 +13,7 @@ const MAX_WAITING = 128;
 export function takeListeners(
   fd: number,
   take: (token: string, fds: readonly [number, number], line: Socket) => void,
-): void {
+): Server {
   const waiting = new Set<Socket>();
   const look = (socket: Socket) => {
     const at = socketFd(socket);
@@ -42,7 +42,7 @@ export function takeListeners(
     // Of the first one we may be told before its message is there; the second comes after it, and rings for it.
     for (const one of [...waiting]) look(one);
   });
-  server.listen({ fd });
+  return server.listen({ fd });
 }
 
 function receive(fd: number): { bytes: Buffer; fds: number[] } | null {

@@ -10,7 +10,18 @@ import {
 import { contextOf, entitiesOf, principalOf, resourceOf } from "../../src/core/entities.ts";
 import { parseManifest } from "../../src/core/manifest.ts";
 import { schemaWith } from "../../src/core/policies.ts";
-import { ask, DEFAULTS, OP, RESOURCES, SCHEMA, TIME, user, WEB, withPolicies } from "./authorizer-rig.ts";
+import {
+  ask,
+  DEFAULTS,
+  OP,
+  RESOURCES,
+  SCHEMA,
+  TIME,
+  TTY,
+  user,
+  WEB,
+  withPolicies,
+} from "./authorizer-rig.ts";
 
 const authorizer = createAuthorizer({ schema: SCHEMA, policies: DEFAULTS });
 const runner = user("pat", [{ role: "runner", namespace: "web" }]);
@@ -272,4 +283,24 @@ t.test("one decision, warm (printed; the bound is generous)", async (t) => {
   }).sort((a, b) => a - b);
   t.comment(`decision: median ${times[150]?.toFixed(3)} ms, p99 ${times[297]?.toFixed(3)} ms`);
   t.ok((times[150] ?? 99) < 10);
+});
+
+t.test("a site's policy can forbid by what an Op may reach", async (t) => {
+  const site = `@id("no-directory")
+@reason("No Op may reach the directory.")
+forbid (principal, action == Action::"run", resource) when { resource.network.contains("ldap.internal:636") };
+@id("no-network")
+@reason("No networks.")
+forbid (principal, action == Action::"publish", resource is Op) unless { resource.network.isEmpty() };`;
+  const authorizer = withPolicies(site);
+  const pat = user("pat", [{ role: "admin", namespace: "web" }]);
+  const may = (action: "run" | "publish", network?: readonly string[]) => {
+    const op = network === undefined ? OP : { ...OP, network };
+    return authorizer.authorize(ask(pat, action, { kind: "op", op, namespace: WEB }, { ...TTY }));
+  };
+  t.ok(may("run").allow);
+  t.ok(may("run", ["api.internal:443"]).allow);
+  t.match(may("run", ["api.internal:443", "ldap.internal:636"]), { allow: false, reason: /directory/ });
+  t.ok(may("publish").allow);
+  t.notOk(may("publish", ["api.internal:443"]).allow);
 });

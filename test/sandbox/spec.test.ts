@@ -60,6 +60,18 @@ const REFUSED: [string, Buffer, string][] = [
   ["root inside", and(record(8, ids(0, 1000))), "spec.ids"],
   ["root's group inside", and(record(8, ids(1000, 0))), "spec.ids"],
   ["root outside", and(record(9, ids(0, 0))), "spec.host_ids"],
+  ["a way out without a path", and(record(15, Buffer.alloc(16))), "spec.egress"],
+  [
+    "a way out by a relative path",
+    and(record(15, Buffer.from(`${"x".repeat(16)}egress.sock`))),
+    "spec.egress",
+  ],
+  ["a way out with NUL in its path", and(record(15, Buffer.from(`${"x".repeat(16)}/a\0b`))), "spec.egress"],
+  [
+    "two ways out",
+    and(record(15, Buffer.from(`${"x".repeat(16)}/a`)), record(15, Buffer.from(`${"x".repeat(16)}/a`))),
+    "spec.repeated",
+  ],
   ["a limit twice", and(record(6, limit(7, 5n)), record(6, limit(7, 5n))), "spec.limit"],
   ["an unknown limit", and(record(6, limit(99, 5n))), "spec.limit"],
   ["a limit beyond all", and(record(6, limit(7, 2n ** 64n - 2n))), "spec.limit"],

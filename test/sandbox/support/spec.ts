@@ -48,6 +48,7 @@ export interface RunSpec {
   files?: FileEntry[];
   binds?: BindEntry[];
   loopback?: boolean;
+  egress?: { token: Buffer; socket: string };
   cgroupRequired?: boolean;
 }
 
@@ -119,6 +120,8 @@ export function runSpec(spec: RunSpec): Buffer {
   for (const entry of [...ETC, ...(spec.files ?? [])]) parts.push(fileRecord(entry));
   for (const entry of spec.binds ?? []) parts.push(bindRecord(entry));
   if (spec.loopback) parts.push(record(11, u32(1)));
+  if (spec.egress)
+    parts.push(record(15, Buffer.concat([spec.egress.token, Buffer.from(spec.egress.socket)])));
   if (spec.cgroupRequired) parts.push(record(12, u32(1)));
   return Buffer.concat(parts);
 }
