@@ -101,7 +101,7 @@ async function run(
   const target = rules.targets.find((t) => t.port === wish.port && sameHost(t.host, wish.host));
   if (target === undefined) return door.refuse("the Op's manifest does not name this target");
   known.target = textOf(wish, target.scheme === "ssh" ? "ssh://" : "");
-  const upstream = await dial(target, rules, known);
+  const upstream = await dial(client, target, rules, known);
   if ("outcome" in upstream)
     return upstream.outcome === "refused" ? door.refuse(upstream.reason!) : door.fail(upstream.reason!);
   known.upstream = upstream;
@@ -145,12 +145,15 @@ function judgeClient(target: Target, bytes: Buffer): Verdict<{ readonly note: st
 }
 
 /** Resolves once, checks every address, and connects to one that was checked: no second answer can be another. */
-async function dial(target: Target, rules: Rules, known: Known): Promise<Socket | End> {
+async function dial(client: Socket, target: Target, rules: Rules, known: Known): Promise<Socket | End> {
   let found: readonly string[];
   try {
-    found = parseAddress(target.host) === null ? await rules.lookup(target.host) : [target.host];
-  } catch {
-    return { outcome: "failed", reason: "the name has no address" };
+    found =
+      parseAddress(target.host) === null
+        ? await within(rules.times.requestMs, rules.lookup(target.host))
+        : [target.host];
+  } catch (error) {
+    return { outcome: "failed", reason: error instanceof Late ? error.message : "the name has no address" };
   }
   let refusal = "the name has no address";
   const good: string[] = [];
@@ -166,12 +169,24 @@ async function dial(target: Target, rules: Rules, known: Known): Promise<Socket 
   if (good.length === 0) return { outcome: found.length === 0 ? "failed" : "refused", reason: refusal };
   let failure = "";
   for (const address of good.slice(0, ADDRESSES)) {
+    // The run may have ended while the name was looked up.
+    if (client.destroyed) return ENDED;
     known.address = address;
     const socket = await connectTo(address, target.port, rules.times.connectMs);
     if (typeof socket !== "string") return socket;
     failure = socket;
   }
   return { outcome: "failed", reason: `no connection: ${failure}` };
+}
+
+class Late extends Error {}
+
+/** A resolver that waits for a server that is away goes on; nobody waits for it. */
+function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Late("the name's address did not come in time")), ms);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 /** The socket, or the error's name. */

@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import t from "tap";
-import { type Result, TestAppliance, until } from "./appliance.ts";
+import { needsRoot, type Result, TestAppliance, until } from "./appliance.ts";
 import { rolePid } from "./processes.ts";
 import { opFolder } from "./slack-rig.ts";
 
@@ -285,7 +285,7 @@ curl -sS -m 10 --cacert cert.pem https://localhost:${https}/ 2>/dev/null; echo "
   t.equal(next.stdout.trim(), String(BODY.length), next.stderr);
 });
 
-t.test("nothing of the runs is left at egress", async (t) => {
+t.test("nothing of the runs is left at egress", { skip: needsRoot }, async (t) => {
   const pid = rolePid(appliance.serving!.pid!, "egress")!;
   await until(
     () => readdirSync(`/proc/${pid}/fd`).filter((fd) => link(pid, fd).startsWith("socket:")).length <= 4,

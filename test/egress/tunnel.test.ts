@@ -240,6 +240,30 @@ t.test("DNS rebinding: the address that was checked is the one that is connected
   t.match((await bench.ask(hello())).report, { outcome: "refused", reason: /a metadata address/ });
 });
 
+t.test("a resolver that does not answer, and a run that ends meanwhile", async (t) => {
+  const slow = await Bench.make(t, (b) => {
+    b.rules = {
+      lookup: () => new Promise(() => {}),
+      times: { requestMs: 200, connectMs: 5000, idleMs: 60_000 },
+    };
+  });
+  const { heard, report } = await slow.ask(hello());
+  t.match(heard, /^HTTP\/1\.1 502 .*did not come in time/s);
+  t.match(report, { outcome: "failed" });
+  const answer = Promise.withResolvers<string[]>();
+  const gone = await Bench.make(t, (b) => {
+    b.rules = { lookup: () => answer.promise };
+  });
+  const { socket } = gone.client();
+  socket.write(`CONNECT api.test:${gone.port} HTTP/1.1\r\n\r\n`);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  socket.resetAndDestroy();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  answer.resolve(["127.0.0.1"]);
+  await until(() => gone.reports.length > 0, PATIENCE);
+  t.equal(gone.connections, 0, "no connection is made for a run that is over");
+});
+
 t.test("a server that can't be reached is said to be one", async (t) => {
   const bench = await Bench.make(t, (b) => {
     b.addresses = () => ["127.0.0.9"];
