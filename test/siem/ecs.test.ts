@@ -55,6 +55,30 @@ t.test("who, what, where and why of a refusal", async (t) => {
   );
 });
 
+t.test("an Op's connection, in ECS's own fields", async (t) => {
+  const connection = (target: string, address: string | null) =>
+    lineOf({
+      type: "network.closed",
+      outcome: "success",
+      actor: { kind: "system" },
+      run: "r-1",
+      data: { target, address, bytesOut: 5, bytesIn: 7, durationMs: 9 },
+    }).line;
+  t.match(connection("ssh://db.test:22", "10.0.0.1"), {
+    event: { category: ["network"] },
+    destination: { domain: "db.test", port: 22, ip: "10.0.0.1", bytes: 7 },
+    source: { bytes: 5 },
+    network: { direction: "egress" },
+  });
+  t.strictSame(connection("[fd00::1]:443", "fd00::1").destination, {
+    port: 443,
+    address: "fd00::1",
+    ip: "fd00::1",
+    bytes: 7,
+  });
+  t.strictSame(connection("", null).destination, { bytes: 7 });
+});
+
 t.test("the hash is the entry's leaf in the log", async (t) => {
   const event: AuditEvent = { type: "log.heartbeat", outcome: "success", actor: { kind: "system" } };
   const entry = makeEntry(event);
