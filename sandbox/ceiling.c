@@ -46,10 +46,20 @@ static bool within(const struct ceiling *c, int call, const struct scmp_arg_cmp 
     return false;
 }
 
+/* All of them in one answer: a profile made elsewhere may name several. */
+static char beyond[512];
+static bool named[CEILING_CALLS];
+
+static void add_beyond(int call, const char *name) {
+    size_t used = strlen(beyond);
+    if (!named[call]) snprintf(beyond + used, sizeof beyond - used, "%s%s", used ? ", " : "", name);
+    named[call] = true;
+}
+
 void ceiling_check(const struct ceiling *c, int call, const char *name, const struct scmp_arg_cmp *args, unsigned count, bool repeated) {
     if (call >= CEILING_CALLS || (!c->whole[call] && !c->partly[call])) {
-        if (call < CEILING_CALLS && c->refused[call]) refuse("it allows a call that the ceiling never does", name);
-        dprintf(STDERR_FILENO, "refused %s\n", name);
+        if (call < CEILING_CALLS && c->refused[call]) add_beyond(call, name);
+        else dprintf(STDERR_FILENO, "refused %s\n", name);
         return;
     }
     /* Two tests on one argument are alternatives: each a rule of its own. */
@@ -80,6 +90,7 @@ static size_t program(scmp_filter_ctx ctx, struct sock_filter *out, size_t room,
 
 void ceiling_write(scmp_filter_ctx ceiling, scmp_filter_ctx profile, int out) {
     static struct sock_filter code[BPF_MAXINSNS];
+    if (beyond[0]) refuse("it allows what the ceiling never does", beyond);
     size_t first = program(ceiling, code, BPF_MAXINSNS, "the ceiling");
     size_t all = first + program(profile, code + first, BPF_MAXINSNS - first, "with the ceiling's before it");
     for (size_t i = 0; i < first; i++)

@@ -25,8 +25,8 @@ struct ceiling {
 _Noreturn void refuse(const char *what, const char *detail);
 
 void ceiling_add(struct ceiling *c, int call, uint32_t action, const struct scmp_arg_cmp *args, unsigned count, bool narrow);
-/* A profile allows the call: says on stderr where the ceiling narrows that, refuses what it never allows. */
+/* A profile allows the call: says on stderr where the ceiling narrows that, and remembers what it never allows. */
 void ceiling_check(const struct ceiling *c, int call, const char *name, const struct scmp_arg_cmp *args, unsigned count, bool repeated);
-/* The ceiling's program, then, where that allows, the profile's. */
+/* The ceiling's program, then, where that allows, the profile's. Refuses a profile that was found to allow what the ceiling never does. */
 void ceiling_write(scmp_filter_ctx ceiling, scmp_filter_ctx profile, int out);
 #endif

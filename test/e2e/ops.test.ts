@@ -232,7 +232,7 @@ t.test("a system call profile of the bundle's own", async (t) => {
   for (const word of ["validate", "publish"]) {
     const said = await appliance.cli(["op", word, wide]);
     t.equal(said.status, 2, word);
-    t.match(said.stderr, /seccomp, own\.json: it allows a call that the ceiling never does: bpf/, word);
+    t.match(said.stderr, /seccomp, own\.json: it allows what the ceiling never does: bpf/, word);
   }
   await caughtUp(appliance);
   t.ok(logged(appliance, "op.refused").some((e) => JSON.stringify(e).includes("never does: bpf")));

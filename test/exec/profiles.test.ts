@@ -53,7 +53,7 @@ t.test("a bundle's profile is compiled in a sandbox, and holds", async (t) => {
 
 t.test("what can't be compiled is refused by the compiler's own words", async (t) => {
   const bad: [Buffer, RegExp][] = [
-    [text([allow("bpf")]), /^it allows a call that the ceiling never does: bpf\.$/],
+    [text([allow("bpf")]), /^it allows what the ceiling never does: bpf\.$/],
     [text([allow("read")], "SCMP_ACT_ALLOW"), /defaultAction must refuse/],
     [Buffer.from("{"), /^not a profile/],
     [Buffer.alloc(300_000, " "), /larger than 256 KiB/],

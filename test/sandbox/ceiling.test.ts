@@ -161,8 +161,14 @@ t.test("what is asked for beyond the ceiling is said by name", async (t) => {
     const r = compile(profile([allow(["read", name])]));
     t.equal(r.status, 1, name);
     t.equal(r.program.length, 0, name);
-    t.equal(r.said.at(-1), `seccomp-compile: it allows a call that the ceiling never does: ${name}`);
+    t.equal(r.said.at(-1), `seccomp-compile: it allows what the ceiling never does: ${name}`);
   }
+  const all = compile(profile([allow(["mount", "read", "bpf"]), allow(["mount", "setns"])]));
+  t.equal(
+    all.said.at(-1),
+    "seccomp-compile: it allows what the ceiling never does: mount, bpf, setns",
+    "all at once",
+  );
   const said = (rule: object) => compile(profile([rule])).said.filter((line) => line !== "");
   t.same(said(allow(["read", "clone", "socket"])), ["narrowed clone", "narrowed socket"]);
   t.same(said(allow(["ptrace", "io_uring_setup", "clone3"])), [
