@@ -188,3 +188,20 @@ t.test("a runner that was not tested yet gets no order", async (t) => {
   t.same(rig.orders(), []);
   t.match((await listener.over).row, { state: "lost" });
 });
+
+t.test("refused calls: the first of each is an entry, and a run can't fill the log with them", async (t) => {
+  const rig = await Rig.make(t);
+  rig.join();
+  const listener = watch();
+  const { row } = await rig.request(listener);
+  const process = { pid: 2, name: "main.sh" };
+  for (let i = 0; i < 200; i++)
+    for (let again = 0; again < 2; again++)
+      rig.runs.receive({ type: "run.denied", run: row.id, call: `socket(0x${i})`, process }, []);
+  rig.finish(row.id);
+  await listener.over;
+  const entries = await queryLog(rig.store.read, { run: row.id, type: "sandbox.denied", limit: 500 });
+  t.equal(entries.length, 64);
+  t.equal(new Set(entries.map((e) => e.entry.toString())).size, 64);
+  t.match(entries[0]?.entry.toString(), /"main\.sh"/, "with its process");
+});

@@ -79,6 +79,17 @@ t.test("an Op's connection, in ECS's own fields", async (t) => {
   t.strictSame(connection("", null).destination, { bytes: 7 });
 });
 
+t.test("a refused system call: what, and by which process of which run", async (t) => {
+  const told = (data: Record<string, string | number | null>) =>
+    lineOf({ type: "sandbox.denied", outcome: "denied", actor: { kind: "system" }, run: "r-1", data }).line;
+  t.match(told({ call: "socket(AF_PACKET)", process: "main.sh", pid: 4 }), {
+    event: { kind: "alert", outcome: "failure" },
+    process: { entity_id: "r-1", pid: 4, name: "main.sh" },
+    sallyport: { call: "socket(AF_PACKET)" },
+  });
+  t.same(told({ call: "mount", process: null, pid: null }).process, { entity_id: "r-1" });
+});
+
 t.test("the hash is the entry's leaf in the log", async (t) => {
   const event: AuditEvent = { type: "log.heartbeat", outcome: "success", actor: { kind: "system" } };
   const entry = makeEntry(event);
