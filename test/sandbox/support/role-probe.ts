@@ -9,20 +9,22 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { confineRole } from "../../../src/host/role.ts";
 
 export type Way = "main" | "pool" | "worker";
+type Call = {
+  readonly call: number;
+  readonly args: readonly (number | string)[];
+  /** Made with the first's result, a descriptor, as its first argument; what came of the first failing one is told. */
+  readonly next?: Call;
+};
 /** A call of fs with a path, or a system call with numbers and bytes (as hexadecimal text). */
 export type Attempt =
   | {
       readonly fs: "read" | "write" | "append" | "create" | "list" | "mkdir" | "unlink" | "rename";
       readonly path: string;
     }
-  | {
-      readonly call: number;
-      readonly args: readonly (number | string)[];
-      /** Made with the first's result, a descriptor, as its first argument; what came of the first failing one is told. */
-      readonly next?: { readonly call: number; readonly args: readonly (number | string)[] };
+  | (Call & {
       /** Where a second time could not succeed. */
       readonly once?: Way;
-    };
+    });
 export type Outcomes = Record<string, Partial<Record<Way, string>>>;
 
 interface Syscalls {
@@ -43,11 +45,11 @@ const values = (args: readonly (number | string)[]) =>
 
 function now(attempt: Attempt, syscalls: Syscalls): string {
   if ("call" in attempt) {
-    const { next } = attempt;
     const first = syscalls.call(attempt.call, ...values(attempt.args));
-    return told(
-      first < 0 || next === undefined ? first : syscalls.call(next.call, first, ...values(next.args)),
-    );
+    let result = first;
+    for (let next = attempt.next; next !== undefined && result >= 0; next = next.next)
+      result = syscalls.call(next.call, first, ...values(next.args));
+    return told(result);
   }
   const { path } = attempt;
   try {
@@ -67,13 +69,11 @@ function now(attempt: Attempt, syscalls: Syscalls): string {
 
 async function inPool(attempt: Attempt, syscalls: Syscalls): Promise<string> {
   if ("call" in attempt) {
-    const { next } = attempt;
     const first = await syscalls.callInPool(attempt.call, ...values(attempt.args));
-    return told(
-      first < 0 || next === undefined
-        ? first
-        : await syscalls.callInPool(next.call, first, ...values(next.args)),
-    );
+    let result = first;
+    for (let next = attempt.next; next !== undefined && result >= 0; next = next.next)
+      result = await syscalls.callInPool(next.call, first, ...values(next.args));
+    return told(result);
   }
   const { path } = attempt;
   try {

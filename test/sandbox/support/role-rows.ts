@@ -53,10 +53,13 @@ const SYS = {
   tgkill: 234,
   inotifyInit: 294,
   prlimit: 302,
+  accept4: 288,
   execveat: 322,
 } as const;
 const AF = { unix: 1, inet: 2, inet6: 10, netlink: 16, packet: 17, alg: 38, vsock: 40, xdp: 44 } as const;
 const STREAM = 1;
+/** So that an accept that may be made does not wait. */
+const NONBLOCK = 2048;
 const DGRAM = 2;
 const RAW = 3;
 const MPTCP = 262;
@@ -150,17 +153,17 @@ function networkRows({ port, socket, abstract, dirs, home }: Bait): Row[] {
   });
   const connect = (address: string) => ({ call: SYS.connect, args: [address, address.length / 2] });
   const bind = (address: string) => ({ call: SYS.bind, args: [address, address.length / 2] });
-  const listen = { call: SYS.listen, args: [1] };
-  // It accepts on the listeners that runs hand over. One of its own would be on a port that it can't choose.
-  const MAY_LISTEN = { egress: /^ok$/ };
+  const listen = { call: SYS.listen, args: [1], next: { call: SYS.accept4, args: [0, 0, 0] } };
+  // Told that it listens, as it accepts on the listeners that runs hand over: on a socket of its own nothing can be accepted.
+  const ACCEPTS = { egress: /^EINVAL$/ };
   const name = hex(AF.unix, 0, 0, abstract);
   return [
     row("connect by TCP", { ...open(AF.inet, STREAM), next: connect(inet(port)) }, OUTBOUND),
     row("open a TCP socket of IPv6", open(AF.inet6, STREAM), OUTBOUND),
     row("open a UDP socket", open(AF.inet, DGRAM), OUTBOUND),
-    row("listen on TCP", { ...open(AF.inet, STREAM), next: listen }, MAY_LISTEN),
-    row("listen on TCP of IPv6", { ...open(AF.inet6, STREAM), next: listen }, MAY_LISTEN),
-    row("listen on Multipath TCP", { ...open(AF.inet, STREAM, MPTCP), next: listen }, MAY_LISTEN),
+    row("listen on TCP", { ...open(AF.inet, STREAM | NONBLOCK), next: listen }, ACCEPTS),
+    row("listen on TCP of IPv6", { ...open(AF.inet6, STREAM | NONBLOCK), next: listen }, ACCEPTS),
+    row("listen on Multipath TCP", { ...open(AF.inet, STREAM | NONBLOCK, MPTCP), next: listen }, ACCEPTS),
     row("take a port of TCP", { ...open(AF.inet, STREAM), next: bind(inet(0)) }, {}),
     row("take a port of Multipath TCP", { ...open(AF.inet, STREAM, MPTCP), next: bind(inet(0)) }, {}),
     row("take a port of UDP", { ...open(AF.inet, DGRAM), next: bind(inet(0)) }, {}),
