@@ -82,7 +82,8 @@ async function breakOut(launcher: Launcher, degraded: string[]): Promise<Check[]
   );
   checks.push(...ownNamespaces(answers));
   const reported = result.denied.reduce((sum, d) => sum + d.count, 0);
-  const told = new Set(result.denied.map((d) => d.call));
+  // Told as "socket(AF_INET)".
+  const told = new Set(result.denied.map((d) => d.call.split("(")[0]));
   const hidden = REPORTED.filter((call) => !told.has(call));
   if (reported > 0 && hidden.length > 0)
     degraded.push(

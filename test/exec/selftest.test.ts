@@ -1,4 +1,4 @@
-import { readlinkSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import t from "tap";
 import { adviceOn, BATTERY, judge, readAnswers } from "../../src/exec/battery.ts";
 import type { Grant } from "../../src/exec/grant.ts";
@@ -32,6 +32,13 @@ t.test("a whole fence passes, quickly", async (t) => {
   t.equal(test.ok, true);
   const bounded = (await launcher.hello).cgroup !== "none";
   t.match(test.degraded, bounded ? [] : [/^no cgroup/]);
+  const outer = Number(/^Seccomp:\t([0-9])/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
+  if (outer === 0)
+    t.strictSame(
+      test.degraded.filter((one) => one.includes("filter")),
+      [],
+      "every refusal was reported",
+    );
 });
 
 t.test("a hole is found, and named", async (t) => {

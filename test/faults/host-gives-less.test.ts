@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { callKeeper } from "../../src/cli/client.ts";
+import { ROLES } from "../../src/keeper/doctor-checks.ts";
 import { asAccount, OTHER_ACCOUNT, programForOthers } from "../e2e/appliance.ts";
 import { compileFilter } from "../sandbox/support/spec.ts";
 import { Box, FILE_TIMEOUT } from "./support.ts";
@@ -80,7 +81,7 @@ if (inside === undefined) {
       const roles = report.checks.filter(
         ({ name }) => name.endsWith(": Landlock") && !name.startsWith("host"),
       );
-      t.equal(roles.length, 4);
+      t.equal(roles.length, ROLES.length);
       for (const role of roles)
         t.match(role, { ok: false, detail: /^refused=EPERM: .*\/sys\/kernel\/security\/lsm/ });
       t.equal(report.ok, false, "and doctor ends with 1");
