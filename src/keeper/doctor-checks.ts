@@ -6,7 +6,7 @@ import type { Peers } from "./peers.ts";
 /** `warn`: nothing stops, but the detail says what would be better. */
 export type Check = { name: string; ok: boolean; warn?: true; detail: string };
 
-export const ROLES = ["keeper", "gateway", "runner", "notary"] as const;
+export const ROLES = ["keeper", "gateway", "runner", "notary", "egress"] as const;
 type RoleName = (typeof ROLES)[number];
 
 /** What the kernel holds each role by; null where the role is away, or hidden from the keeper. */

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { callKeeper } from "../../src/cli/client.ts";
+import { ROLES } from "../../src/keeper/doctor-checks.ts";
 import { Box, FILE_TIMEOUT } from "../faults/support.ts";
 import { asAccount, OTHER_ACCOUNT, programForOthers, until } from "./appliance.ts";
 
@@ -23,12 +24,13 @@ if (process.env[INSIDE] === undefined) {
     await box.init();
     await box.serve();
     await until(
-      async () => (await doctor()).checks.filter(({ name }) => name.endsWith(": system calls")).length === 4,
+      async () =>
+        (await doctor()).checks.filter(({ name }) => name.endsWith(": system calls")).length === ROLES.length,
       20_000,
       () => box.log,
     );
     const report = await doctor();
-    for (const role of ["keeper", "gateway", "runner", "notary"])
+    for (const role of ROLES)
       t.match(named(report, `${role}: system calls`), [
         { ok: true, detail: /^[3-9] seccomp filters, no_new_privs, no capabilities$/ },
       ]);
