@@ -40,7 +40,6 @@ t.test("an Op that asks for what can't be given is refused, never run with less"
       "resources: [app-logs]\n",
       /the resource app-logs, which sallyport\.yaml of this host does not list/,
     ],
-    ["net", 'network: ["api.internal:443"]\n', /the network/],
   ];
   for (const [name, more, what] of cases) {
     await appliance.publish(op(name, more));

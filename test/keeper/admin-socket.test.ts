@@ -70,8 +70,8 @@ t.test("sealed", async (t) => {
   await box.serve();
   t.same(
     readdirSync(join(box.dir, "run")).sort(),
-    ["admin.sock", "lock"],
-    "roles have no socket to connect to",
+    ["admin.sock", "egress.sock", "lock"],
+    "roles have no socket to connect to: runs hand their listeners over at egress.sock, which no role may connect to",
   );
 
   await t.test("another account is refused, and that is kept", { skip: needsRoot }, async (t) => {
