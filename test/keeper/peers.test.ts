@@ -4,10 +4,12 @@ import { Socket } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { callKeeper } from "../../src/cli/client.ts";
+import { roleConfinement } from "../../src/cli/role-confinement.ts";
 import { harden } from "../../src/host/harden.ts";
 import { encodeFrame } from "../../src/wire/frame.ts";
 import { program, until } from "../e2e/appliance.ts";
 import { Box, FILE_TIMEOUT } from "../faults/support.ts";
+import { plainSite } from "../sandbox/support/site.ts";
 import { GOOD_HOST } from "./host-facts.ts";
 
 t.setTimeout(FILE_TIMEOUT);
@@ -22,8 +24,9 @@ class Rig extends Box {
     for (const dir of ["run", "log"]) mkdirSync(join(this.dir, dir), { mode: 0o711 });
     const [ours, theirs] = harden().socketpair();
     const [handover, keepers] = harden().socketpair();
-    const dirs = ["state", "run", "log"].flatMap((name) => [`--${name}-dir`, join(this.dir, name)]);
-    this.#role("keeper", dirs, { SALLYPORT_NOTIFY_FD: theirs, SALLYPORT_HANDOVER_FD: keepers });
+    const [state = "", run = "", log = ""] = ["state", "run", "log"].map((name) => join(this.dir, name));
+    const { args } = roleConfinement("keeper", plainSite({ state, run, log }));
+    this.#role("keeper", args, { SALLYPORT_NOTIFY_FD: theirs, SALLYPORT_HANDOVER_FD: keepers });
     this.#notify = new Socket({ fd: ours, readable: true, writable: true });
     this.#notify.on("error", () => undefined);
     this.#handover = handover;
@@ -42,7 +45,7 @@ class Rig extends Box {
     return (await callKeeper(this.runDir, command, {})) as T;
   }
 
-  #role(name: string, args: string[], fds: Record<string, number>): void {
+  #role(name: string, args: readonly string[], fds: Record<string, number>): void {
     const [file = "", ...self] = program();
     const given = Object.values(fds);
     const env = Object.fromEntries(Object.keys(fds).map((key, i) => [key, String(3 + i)]));

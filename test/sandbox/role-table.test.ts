@@ -20,6 +20,7 @@ import { FILE_TIMEOUT } from "../faults/support.ts";
 import { compile } from "./support/probe.ts";
 import type { Attempt, Outcomes, Way } from "./support/role-probe.ts";
 import { type Bait, roleRows } from "./support/role-rows.ts";
+import { plainSite } from "./support/site.ts";
 import { compileFilter, LAUNCHER } from "./support/spec.ts";
 
 /**
@@ -84,17 +85,7 @@ function probeAs(
   attempts: Record<string, Attempt>,
   { uid, before = [] }: User,
 ): Promise<Told> {
-  const site = {
-    dirs: bait.dirs,
-    slackApiUrl: "https://slack.com/api/",
-    gatewayArgs: [],
-    limits: "best-effort",
-    runtimes: "/nonexistent",
-    private: [],
-    engine: "native",
-    resources: [],
-  };
-  const confinement = roleConfinement(role, site);
+  const confinement = roleConfinement(role, plainSite(bait.dirs));
   const [ours, theirs] = harden().socketpair();
   const exe = openSync(process.execPath, "r");
   const self = [repoPath("test/sandbox/support/role-probe.ts"), JSON.stringify(attempts), addon];
