@@ -11,7 +11,7 @@ const TEXT = `sallyport ${VERSION}: runs a team's automations (Ops) from Slack o
   sallyport user add|list|show|disable|enable      sallyport link CODE [--user NAME]    sallyport unlink ID --team ID
   sallyport group add|list|member add|member remove
   sallyport role grant|revoke|list                 sallyport namespace add|list|channel add|channel remove
-  sallyport op validate|publish|list|show|versions|activate|rollback|disable
+  sallyport op validate|test|publish|list|show|versions|activate|rollback|disable      sallyport runtime import|list|remove
   sallyport run NAMESPACE/OP [--INPUT VALUE ...]   sallyport cancel RUN      sallyport runs [list|show]
   sallyport audit log|verify|checkpoint
   sallyport demo                              try it all against a simulated workspace, nothing to configure
