@@ -31,20 +31,29 @@ static int lock_group(int dir, const char *name, int how) {
     return -1;
 }
 
-/* What launchers that are gone have left. */
-static void remove_stale(int dir) {
-    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+/* What launchers that are gone have left. True: something stays, as its processes are still dying. */
+static bool remove_stale(int dir) {
+    int copy = dir < 0 ? -1 : openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = copy < 0 ? NULL : fdopendir(copy);
-    if (!list) return;
+    bool stays = false;
+    if (!list) return false;
     for (struct dirent *e; (e = readdir(list));) {
         unsigned pid, theirs, serial;
         if (sscanf(e->d_name, "sallyport-%u-%8x-%u", &pid, &theirs, &serial) != 3) continue;
         int lock = lock_group(dir, e->d_name, LOCK_EX | LOCK_NB);
         if (lock < 0) continue;
-        unlinkat(dir, e->d_name, AT_REMOVEDIR);
+        if (unlinkat(dir, e->d_name, AT_REMOVEDIR)) stays |= errno == EBUSY;
         close(lock);
     }
     closedir(list);
+    return stays;
+}
+
+bool cgroup_sweep(void) {
+    const int dirs[] = {unified, memory_v1, pids_v1, cpu_v1};
+    bool stays = false;
+    for (size_t i = 0; mode && i < sizeof dirs / sizeof *dirs; i++) stays |= remove_stale(dirs[i]);
+    return stays;
 }
 
 /* Where `controller`'s hierarchy (NULL: the unified one) is mounted and we are in it. Writable only. */
@@ -100,18 +109,12 @@ int cgroup_setup(void) {
     if (done) return mode;
     done = true;
     must(getrandom(&token, sizeof token, 0) != sizeof token, "random");
-    if (setup_v2()) {
-        remove_stale(unified);
-        return mode = CGROUP_V2;
-    }
+    if (setup_v2()) return mode = CGROUP_V2;
     memory_v1 = open_own("memory");
     pids_v1 = open_own("pids");
     cpu_v1 = open_own("cpu");
     if (cpu_v1 < 0) cpu_v1 = open_own("cpu,cpuacct");
     if (memory_v1 < 0 || pids_v1 < 0) return mode = CGROUP_NONE;
-    remove_stale(memory_v1);
-    remove_stale(pids_v1);
-    if (cpu_v1 >= 0) remove_stale(cpu_v1);
     return mode = CGROUP_V1;
 }
 

@@ -20,8 +20,10 @@ struct cgroup_usage {
 };
 
 /* Finds where groups can be made (once, before the first run; moves this process into a child group on v2, since an inner
-   group may hold no process). Removes what a killed predecessor left. Returns CGROUP_*. */
+   group may hold no process). Returns CGROUP_*. */
 int cgroup_setup(void);
+/* Removes what a killed predecessor left. True: not all of it yet, try again. */
+bool cgroup_sweep(void);
 /* Makes a group; cpu: one in v1's `cpu` too. False with errno; cgroup_remove takes what was made. */
 bool cgroup_make(struct cgroup *group, unsigned serial, bool cpu);
 /* False with errno: no run may start with half its limits. memory, pids, cpu_milli: 0 is none. */

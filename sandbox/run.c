@@ -268,5 +268,8 @@ int run_clock(struct loop *loop) {
         next = sooner(next, left);
         if (run->state == RUN_RUNNING && run->watch.next_ms) next = sooner(next, watched(run, now));
     }
+    if (loop->sweep_ms && now >= loop->sweep_ms)
+        loop->sweep_ms = cgroup_sweep() && ++loop->sweeps < SWEEPS ? now + SWEEP_RETRY_MS : 0;
+    if (loop->sweep_ms) next = sooner(next, loop->sweep_ms - now);
     return next > 60000 ? 60000 : (int)next;
 }

@@ -12,6 +12,8 @@
 #include "spec.h"
 #include "watch.h"
 
+/* A predecessor that was killed may have processes that take a while to die: 10 s. */
+enum { SWEEP_RETRY_MS = 100, SWEEPS = 100 };
 enum { SPARES = 2, DENIED_CALLS = 512 /* x86-64 has numbers below */ };
 enum run_state { RUN_FREE = 0, RUN_SETUP, RUN_RUNNING, RUN_CLEANUP /* dead, its cgroup not yet removable */ };
 
@@ -41,7 +43,8 @@ struct loop {
     int out;
     struct run runs[MAX_RUNS];
     struct run spares[SPARES]; /* RUN_SETUP: waits for an order */
-    int64_t refill_ms;
+    int64_t refill_ms, sweep_ms /* 0: nothing to sweep */;
+    int sweeps;
     unsigned serial;
     int cgroup, self_pidfd;
     char *title; /* our argv in memory: a run's init blanks its copy, since /proc/1/cmdline would name a path of the host */

@@ -139,6 +139,7 @@ void loop_init(struct loop *loop, int out) {
     *loop = (struct loop){.out = out, .title = loop->title, .title_size = loop->title_size};
     for (int i = 0; i < MAX_RUNS; i++) loop->runs[i].pidfd = loop->runs[i].ctl = loop->runs[i].notify = loop->runs[i].mounts = -1;
     loop->cgroup = cgroup_setup();
+    if (cgroup_sweep()) loop->sweep_ms = now_ms() + SWEEP_RETRY_MS;
     loop->self_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     must(loop->self_pidfd < 0, "pidfd_open");
     if (out < 0) return;
