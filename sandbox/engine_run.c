@@ -34,6 +34,9 @@ static void engine_args(const struct child *c, const char *argv[MAX_ARGS]) {
     size_t n = 0;
     argv[n++] = c->spec->engine_program;
     for (const char *const *arg = table[c->spec->engine]; *arg; arg++) argv[n++] = *arg;
+    /* gVisor's "host" is the run's own network namespace, where nothing but its two listeners is; with a stack of its own it
+       would not find them. */
+    if (c->spec->engine == ENGINE_RUNSC && c->spec->egress_path) argv[3] = "--network=host";
     if (c->has_fd3) argv[n++] = "--preserve-fds=1";
     argv[n++] = "op";
     argv[n] = NULL;

@@ -142,6 +142,28 @@ const told = {
 };
 const passed = new Set<string>();
 
+for (const engine of ["crun", "runc", "gvisor"] as const) {
+  const program = engine === "gvisor" ? "runsc" : engine;
+  const missing = spawnSync(program, ["--version"]).status === 0 ? false : `${program} is not installed`;
+  t.test(`the same under ${engine}`, { skip: missing }, async (t) => {
+    const extra = `engine: ${engine}\nnetwork: [${network}]\nlimits: {time: 60s, memory: 512MiB, pids: 200}`;
+    await publish(
+      `on-${engine}`,
+      `curl -sS --cacert cert.pem https://localhost:${https}/ | wc -c
+curl -sS -m 5 -k --noproxy '*' https://127.0.0.1:${https}/ 2>&1`,
+      extra,
+    );
+    const got = await appliance.cli(["run", `demo/on-${engine}`]);
+    // Its own self-test, which other tests look at, decides that.
+    const unusable = /can't be used on this host.*/s.exec(got.stderr)?.[0];
+    if (unusable !== undefined) {
+      t.pass("", { skip: unusable });
+      return;
+    }
+    t.match(got.stdout, new RegExp(`^${BODY.length}\n.*[Cc]ould.*connect`), got.stderr);
+  });
+}
+
 t.test("what is refused, each with its reason inside and its event outside", async (t) => {
   const proxy = "http://127.0.0.1:3128";
   const got = await run(
