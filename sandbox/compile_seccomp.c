@@ -153,9 +153,12 @@ static void print_names(void) {
 }
 
 static const struct json *read_profile(int fd, const char *what) {
-    /* Kept: the tree points into it. */
-    char *text = malloc(JSON_MAX_BYTES + 1);
-    if (!text) refuse("memory", what);
+    /* The ceiling's and a profile's; a tree points into its text. */
+    static char texts[2][JSON_MAX_BYTES + 1];
+    static const struct json *trees[2];
+    static size_t count;
+    if (count == 2) refuse("one profile too many", what);
+    char *text = texts[count];
     size_t size = 0;
     ssize_t n;
     while (size <= JSON_MAX_BYTES && (n = read(fd, text + size, JSON_MAX_BYTES + 1 - size)) > 0) size += (size_t)n;
@@ -164,7 +167,7 @@ static const struct json *read_profile(int fd, const char *what) {
     const char *why;
     const struct json *profile = json_parse(text, &why);
     if (!profile) refuse("not a profile", why);
-    return profile;
+    return trees[count++] = profile;
 }
 
 static const struct json *open_profile(const char *path) {
@@ -211,7 +214,10 @@ static void compile_bundle(const char *ceiling_path, const char *path) {
     read_ceiling(&ceiling, profile);
     bound = &ceiling;
     profile = open_profile(path);
-    ceiling_write(outer, build(profile), STDOUT_FILENO);
+    scmp_filter_ctx inner = build(profile);
+    ceiling_write(outer, inner, STDOUT_FILENO);
+    seccomp_release(inner);
+    seccomp_release(outer);
 }
 
 int main(int argc, char **argv) {
@@ -225,7 +231,9 @@ int main(int argc, char **argv) {
         compile_bundle(argv[2], argv[3]);
         return 0;
     }
-    int rc = seccomp_export_bpf(build(read_profile(STDIN_FILENO, "profile")), STDOUT_FILENO);
+    scmp_filter_ctx ctx = build(read_profile(STDIN_FILENO, "profile"));
+    int rc = seccomp_export_bpf(ctx, STDOUT_FILENO);
+    seccomp_release(ctx);
     if (rc) refuse("export", strerror(-rc));
     return 0;
 }

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -170,9 +170,12 @@ t.test("the profiles' reader, on truncated and mutated profiles", { skip }, (t) 
 });
 
 t.test("the seccomp compiler, on real, mutated and odd profiles", { skip }, (t) => {
-  // It reads one profile and ends, so it frees nothing.
+  // It reads what it is given and ends: what an error leaves behind goes with it.
   const once = { ...env, ASAN_OPTIONS: "detect_leaks=0" };
   const run = (input: string | Buffer) => spawnSync(compiler, { input, env: once });
+  const dir = mkdtempSync(join(tmpdir(), "sallyport-profile-"));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  const own = join(dir, "own.json");
   for (const profile of profiles) t.equal(run(readFileSync(profile)).status, 0, profile);
   const odd = [
     "",
@@ -189,6 +192,11 @@ t.test("the seccomp compiler, on real, mutated and odd profiles", { skip }, (t) 
     const { status, stderr } = run(bytes);
     t.ok(status === 0 || status === 1, `${status}: ${stderr}`);
     t.notMatch(stderr.toString(), COMPLAINT);
+    // As a bundle's, behind the ceiling.
+    writeFileSync(own, bytes);
+    const bundle = spawnSync(compiler, ["--ceiling", join(POLICIES, "ceiling.json"), own], { env: once });
+    t.ok(bundle.status === 0 || bundle.status === 1, `${bundle.status}: ${bundle.stderr}`);
+    t.notMatch(bundle.stderr.toString(), COMPLAINT);
   }
   t.end();
 });
