@@ -142,6 +142,21 @@ const told = {
 };
 const passed = new Set<string>();
 
+t.test("Node's own fetch, in the Node inside the executable", async (t) => {
+  const manifest = `op: demo/fetch\nsummary: Network\nruntime: node\nentry: main.ts\nnetwork: [${network}]\nlimits: {memory: 512MiB}\n`;
+  const source = `import { readFileSync } from "node:fs";
+import { setDefaultCACertificates } from "node:tls";
+setDefaultCACertificates([readFileSync("cert.pem", "utf8")]);
+const answer = await fetch("https://localhost:${https}/");
+console.log(answer.status, (await answer.text()).length);
+await fetch("https://localhost:8443/").catch((error: Error) => console.log("refused:", String(error.cause)));
+`;
+  await appliance.publish(opFolder(appliance, manifest, { "main.ts": source, "cert.pem": cert.toString() }));
+  const got = await appliance.cli(["run", "demo/fetch"]);
+  t.match(got.stdout, new RegExp(`^200 ${BODY.length}\\nrefused: `), got.stderr);
+  t.match(await refusals(got, 1), [/^alert localhost:8443: the Op's manifest does not name this target/]);
+});
+
 for (const engine of ["crun", "runc", "gvisor"] as const) {
   const program = engine === "gvisor" ? "runsc" : engine;
   const missing = spawnSync(program, ["--version"]).status === 0 ? false : `${program} is not installed`;
