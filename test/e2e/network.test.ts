@@ -330,6 +330,19 @@ t.test("nothing of the runs is left at egress", { skip: needsRoot }, async (t) =
   );
   t.pass("only the keeper's connection and the listener that runs connect to");
 });
+t.test("a lock ends a run's connections with it", async (t) => {
+  const running = appliance.cli(["run", "demo/slow"]);
+  await until(
+    () => sockets.size === 1,
+    15_000,
+    () => appliance.log,
+  );
+  await appliance.ok(["lock"]);
+  await until(() => sockets.size === 0, 15_000);
+  await running;
+  t.pass("the server saw the end");
+});
+
 const link = (pid: number, fd: string): string => {
   try {
     return readlinkSync(`/proc/${pid}/fd/${fd}`);

@@ -213,6 +213,8 @@ t.test("what is no plain CONNECT: methods, smuggling, oddities", async (t) => {
     [one("CONNECT ssh://api.test:443 HTTP/1.1"), /malformed/],
     [one("CONNECT api.test:443/ HTTP/1.1"), /malformed/],
     [one("CONNECT api.test.:443 HTTP/1.1"), /malformed/],
+    [one("CONNECT [api.test]:443 HTTP/1.1"), /malformed/],
+    [one("CONNECT 010.0.0.1:443 HTTP/1.1"), /malformed/],
     [one("CONNECT ::1:443 HTTP/1.1"), /malformed/],
     [one("CONNECT 127.1:443 HTTP/1.1"), /malformed/],
     [one("CONNECT 0x7f000001:443 HTTP/1.1"), /malformed/],
