@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
-import { chmodSync, readFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import t from "tap";
@@ -70,6 +72,19 @@ async function withFailing(who: string, n: number, spec: Buffer, user: number | 
   return { ...out, code, call: number === undefined ? null : (names[number] ?? number) };
 }
 
+/** All that a spec may ask for of the host: files, resources, a way to the network. */
+const dir = mkdtempSync(join(tmpdir(), "sallyport-calls-"));
+const socket = join(dir, "egress.sock");
+const egress = createServer((one) => one.on("error", () => {}));
+t.before(async () => {
+  chmodSync(dir, 0o755);
+  await new Promise<void>((resolve) => egress.listen(socket, resolve));
+  chmodSync(socket, 0o777);
+});
+t.teardown(() => {
+  egress.close();
+  rmSync(dir, { recursive: true, force: true });
+});
 const spec = runSpec(
   script("echo started", {
     files: [
@@ -77,8 +92,13 @@ const spec = runSpec(
       { tree: "secrets", path: "S", content: "s" },
       { tree: "etc", path: "l", kind: "symlink", content: "/x" },
     ],
+    binds: [
+      { name: "docs", path: "/usr/share" },
+      { name: "tmp", path: dir, writable: true },
+    ],
     limits: { memory: 64 << 20, pids: 10, cpuMilli: 500, wallMs: 20_000 },
     loopback: true,
+    egress: { token: Buffer.alloc(16, 7), socket },
   }),
 );
 

@@ -157,8 +157,16 @@ t.test("the reader under ASan and UBSan, on truncated and mutated specs", async 
     ],
     binds: [{ name: "logs", path: "/var/log", writable: true }],
     loopback: true,
+    egress: { token: Buffer.alloc(16, 7), socket: "/run/egress.sock" },
     cgroupRequired: true,
   });
+  const whole = Buffer.concat([
+    rich,
+    record(14, "/var/lib/root"),
+    record(18, "/usr/bin/node"),
+    record(16, u32(1)),
+    file(4, 1, 0o444, "config.json", "{}"),
+  ]);
   const role = confineSpec({
     argv: ["x"],
     execPath: "/bin/true",
@@ -171,7 +179,7 @@ t.test("the reader under ASan and UBSan, on truncated and mutated specs", async 
     pdeathsig: 9,
     rlimits: [{ resource: 7, value: 10 }],
   });
-  writeFileSync(join(folder, "run"), rich);
+  writeFileSync(join(folder, "run"), whole);
   writeFileSync(join(folder, "role"), role);
   const fuzz = compile([join(ROOT, "test/sandbox/support/fuzz_spec.c"), join(ROOT, "sandbox/spec.c")], {
     sanitize: true,
