@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import {
   accessSync,
   closeSync,
@@ -7,6 +8,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  writeFileSync,
 } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -154,6 +156,24 @@ function lockedGroup(path: string): number {
     }
   }
 }
+
+t.test("nor where its last process still dies when the next has come", { skip }, async (t) => {
+  const path = `${group}/sallyport-4194305-00000001-${process.pid}`;
+  const held = lockedGroup(path);
+  const last = spawn("sleep", ["60"]);
+  t.teardown(() => last.kill("SIGKILL"));
+  writeFileSync(`${path}/cgroup.procs`, String(last.pid));
+  closeSync(held);
+  const launcher = new Launcher();
+  await launcher.wait((f) => f.kind === KIND.hello);
+  t.ok(existsSync(path), "it can't be removed yet");
+  const ended = new Promise((resolve) => last.once("exit", resolve));
+  last.kill("SIGKILL");
+  await ended;
+  for (let i = 0; i < 500 && existsSync(path); i++) await sleep(20);
+  t.notOk(existsSync(path), "and is, once it can be");
+  await launcher.end();
+});
 
 t.test("no group in use is removed, whatever pid its name holds", { skip }, async (t) => {
   // Empty, as each is for a moment, and of a pid that nobody has here.

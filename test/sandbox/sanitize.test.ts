@@ -37,6 +37,16 @@ const RUNS: [string, RunSpec, number][] = [
     }),
     0,
   ],
+  [
+    "a resource of the host",
+    script("ls /run/resources/docs", { binds: [{ name: "docs", path: "/usr/share" }] }),
+    0,
+  ],
+  [
+    "a way out that nobody takes",
+    script("true", { egress: { token: Buffer.alloc(16, 7), socket: "/nobody" } }),
+    125,
+  ],
   ["a file twice", script("true", { files: [file("x"), file("x")] }), 125],
   [
     "refused calls",
