@@ -45,3 +45,7 @@ uint64_t engine_pids(uint32_t engine) {
     static const uint64_t pids[ENGINE_LAST + 1] = {[ENGINE_CRUN] = 8, [ENGINE_RUNC] = 32, [ENGINE_RUNSC] = 192};
     return pids[engine];
 }
+
+uint64_t engine_allow(uint64_t limit, uint64_t own) {
+    return limit ? limit + own : 0;
+}

@@ -16,6 +16,8 @@ const char *engine_program(uint32_t engine);
 /* What the engine's own processes may have on top of the Op's limits. */
 uint64_t engine_memory(uint32_t engine);
 uint64_t engine_pids(uint32_t engine);
+/* The limit of the whole run; 0 stays no limit. */
+uint64_t engine_allow(uint64_t limit, uint64_t own);
 
 /* Called with the finished root of a run as the current directory: puts it, read-only, below a second root that holds what
    the engine itself needs, and makes that one current. */

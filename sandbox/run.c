@@ -19,6 +19,7 @@
 
 #include "child.h"
 #include "die.h"
+#include "engine.h"
 #include "learn.h"
 
 enum { SETUP_MS = 10000, CLEANUP_RETRY_MS = 10, CLEANUP_MS = 5000 };
@@ -69,8 +70,8 @@ void run_begin(struct loop *loop, uint64_t handle, struct spec *spec, int spec_f
     }
     *run = (struct run){.state = RUN_SETUP, .handle = handle, .pidfd = -1, .ctl = -1, .notify = -1, .mounts = -1};
     run->wall_ms = spec->limit[LIMIT_WALL_MS];
-    run->watch.memory = spec->limit[LIMIT_MEMORY];
-    run->watch.pids = spec->limit[LIMIT_PIDS];
+    run->watch.memory = engine_allow(spec->limit[LIMIT_MEMORY], engine_memory(spec->engine));
+    run->watch.pids = engine_allow(spec->limit[LIMIT_PIDS], engine_pids(spec->engine));
     run->grace_ms = spec->limit[LIMIT_GRACE_MS];
     run->deadline_ms = now_ms() + SETUP_MS;
     const char *step = spec->learn && !learn_begin(run, spec) ? "learn" : run_start(loop, run, spec, spec_fd, stdio);

@@ -192,11 +192,6 @@ static bool take_spare(struct loop *loop, struct run *run, const struct spec *sp
     return false;
 }
 
-/* 0 stays no limit. */
-static uint64_t with_engine(uint64_t limit, uint64_t own) {
-    return limit ? limit + own : 0;
-}
-
 const char *run_start(struct loop *loop, struct run *run, struct spec *spec, int spec_fd, const int stdio[4]) {
     const uint64_t *limit = spec->limit;
     if (loop->cgroup == CGROUP_NONE && spec->cgroup_required) return (errno = EOPNOTSUPP, "cgroup");
@@ -207,7 +202,7 @@ const char *run_start(struct loop *loop, struct run *run, struct spec *spec, int
         step = make(loop, run, spec, stdio);
         if (run->pid <= 0) return step;
     }
-    if (!step && !cgroup_limit(&run->cgroup, with_engine(limit[LIMIT_MEMORY], engine_memory(spec->engine)), with_engine(limit[LIMIT_PIDS], engine_pids(spec->engine)), limit[LIMIT_CPU_MILLI])) step = "cgroup";
+    if (!step && !cgroup_limit(&run->cgroup, run->watch.memory, run->watch.pids, limit[LIMIT_CPU_MILLI])) step = "cgroup";
     if (!step) give_pipes(stdio, run->host_uid);
     if (!step && !send_go(run->ctl, spec_fd, stdio)) step = "go";
     /* Not refused here: the child that waits is killed, and its end tells this step. */

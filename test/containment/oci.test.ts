@@ -65,6 +65,12 @@ for (const user of users) {
         t.equal(seen.stdout.trim().split("\n").length, files.length);
       });
 
+      await t.test("what the engine itself takes is not held against the Op", async (t) => {
+        // Longer than the launcher's watcher, which counts processes where no cgroup does, waits between two looks.
+        const seen = await runOp(launcher, { engine, argv: sh("sleep 0.7; echo done") });
+        t.match(seen, { result: { outcome: "exited", exit: 0 }, stdout: "done\n" });
+      });
+
       await t.test("the host's /proc/cmdline is not what it sees", async (t) => {
         const seen = await runOp(launcher, { engine, argv: ["/bin/cat", "/proc/cmdline"] });
         t.not(seen.stdout.trim(), readFileSync("/proc/cmdline", "utf8").trim());
