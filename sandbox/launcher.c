@@ -97,9 +97,9 @@ static int mode_runner(int fd, pid_t parent) {
     for (size_t i = 0; i < spec->keep_count; i++)
         if (spec->keep[i] > 2) close(spec->keep[i]);
     if (spec->exec_fd > 2) close(spec->exec_fd);
-    spec_free(spec);
     close(pair[1]);
     loop_init(&loop, pair[0]);
+    loop.may = spec;
     serve_loop(&loop, pair[0], signals, on_signal);
     if (runner > 0) {
         kill(runner, SIGKILL);

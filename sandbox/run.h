@@ -51,6 +51,7 @@ struct loop {
     size_t title_size;
     bool learn;  /* mode `learn`: a spec may ask for it */
     bool ending; /* no new spares */
+    const struct spec *may; /* NULL: whoever asks us may name anything that we can read */
     bool broken; /* the runner can't be told any more: end */
 };
 
@@ -87,4 +88,6 @@ void notify_answer(struct loop *loop, struct run *run);
 void serve_loop(struct loop *loop, int sock, int signals, void (*on_signal)(struct loop *loop, int signals));
 void loop_init(struct loop *loop, int out);
 void loop_kill_all(struct loop *loop);
+/* Whether a run wants no more of the host than the confinement of its runner lists. */
+bool allowed(const struct spec *may, const struct spec *wanted);
 #endif

@@ -159,6 +159,19 @@ static int common_record(struct spec *s, uint16_t type, const uint8_t *p, uint32
     case REC_CWD:
         s->cwd = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
         return s->cwd ? 1 : (int)(bad(why, "spec.cwd", EINVAL), -1);
+    case REC_ROOT:
+        s->root = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
+        return s->root ? 1 : (int)(bad(why, "spec.root", EINVAL), -1);
+    case REC_NODE:
+        s->node = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
+        return s->node ? 1 : (int)(bad(why, "spec.node", EINVAL), -1);
+    case REC_BIND:
+        return read_bind(s, p, n, why) ? 1 : -1;
+    case REC_EGRESS:
+        if (n <= EGRESS_TOKEN || p[EGRESS_TOKEN] != '/') return (int)(bad(why, "spec.egress", EINVAL), -1);
+        memcpy(s->egress_token, p, EGRESS_TOKEN);
+        s->egress_path = keep_string(s, p + EGRESS_TOKEN, n - EGRESS_TOKEN);
+        return s->egress_path ? 1 : (int)(bad(why, "spec.egress", EINVAL), -1);
     case REC_SECCOMP:
         return read_filter(s, p, n, why) ? 1 : -1;
     default:
@@ -188,21 +201,8 @@ static bool run_record(struct spec *s, uint16_t type, const uint8_t *p, uint32_t
         if (!read_u32(p, n, 0, 1, &v)) return bad(why, "spec.cgroup", EINVAL);
         s->cgroup_required = v;
         return true;
-    case REC_BIND:
-        return read_bind(s, p, n, why);
-    case REC_ROOT:
-        s->root = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
-        return s->root ? true : bad(why, "spec.root", EINVAL);
-    case REC_NODE:
-        s->node = n && p[0] == '/' ? keep_string(s, p, n) : NULL;
-        return s->node ? true : bad(why, "spec.node", EINVAL);
     case REC_ENGINE:
         return read_u32(p, n, 1, ENGINE_LAST, &s->engine) ? true : bad(why, "spec.engine", EINVAL);
-    case REC_EGRESS:
-        if (n <= EGRESS_TOKEN || p[EGRESS_TOKEN] != '/') return bad(why, "spec.egress", EINVAL);
-        memcpy(s->egress_token, p, EGRESS_TOKEN);
-        s->egress_path = keep_string(s, p + EGRESS_TOKEN, n - EGRESS_TOKEN);
-        return s->egress_path ? true : bad(why, "spec.egress", EINVAL);
     case REC_LEARN:
         if (n != LEARN_BITMAP) return bad(why, "spec.learn", EINVAL);
         memcpy(s->learn_args, p, LEARN_BITMAP);
@@ -294,6 +294,8 @@ static bool parse_records(struct spec *s, enum spec_kind kind, struct failure *w
     }
     if (!(s->seen & (1u << REC_VERSION))) return bad(why, "spec.version", EPROTO);
     if (s->argc == 0) return bad(why, "spec.argv", EINVAL);
+    /* The engine is the host's: it must not be given an image's libraries. */
+    if (s->engine && s->root) return bad(why, "spec.root", EOPNOTSUPP);
     if (kind == SPEC_RUN && !s->filter) return bad(why, "spec.seccomp", EINVAL);
     if (s->has_bundle != (s->engine != 0)) return bad(why, "spec.engine", EINVAL);
     if (kind == SPEC_RUN && !s->argv[0][0]) return bad(why, "spec.argv", ENOENT);

@@ -21,7 +21,7 @@ enum {
     SPEC_MAX_RLIMITS = 16,
     EGRESS_TOKEN = 16,
     LEARN_BITMAP = 64, /* bytes: a bit a call */
-    SPEC_MAX_BINDS = 32,
+    SPEC_MAX_BINDS = 64,
     SPEC_MAX_BIND_NAME = 56,
 };
 
@@ -74,6 +74,8 @@ struct spec {
     struct spec_file *files;
     size_t file_count, content_bytes;
     bool loopback, cgroup_required, learn, has_bundle;
+    /* Of a run what it is given; of a runner's confinement what its launcher may give (allowed.c), `root` being the directory
+       of them all. */
     const char *root; /* host path of an imported root file system; NULL: the host's own /usr */
     const char *node; /* host path of the executable to be the run's Node; NULL: none */
     uint32_t engine;            /* engine.h; 0: none */

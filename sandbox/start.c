@@ -194,6 +194,7 @@ static bool take_spare(struct loop *loop, struct run *run, const struct spec *sp
 
 const char *run_start(struct loop *loop, struct run *run, struct spec *spec, int spec_fd, const int stdio[4]) {
     const uint64_t *limit = spec->limit;
+    if (loop->may && !allowed(loop->may, spec)) return (errno = EACCES, "allowed");
     if (loop->cgroup == CGROUP_NONE && spec->cgroup_required) return (errno = EOPNOTSUPP, "cgroup");
     if (spec->engine && !(spec->engine_program = engine_program(spec->engine))) return "engine.program";
     const char *step = NULL;

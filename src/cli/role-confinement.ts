@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import { asset } from "../host/asset.ts";
-import { encodeConfinement, type PathRight, programPaths } from "../host/confine.ts";
+import type { SpecBind } from "../host/bind.ts";
+import { encodeConfinement, type Given, type PathRight, programPaths } from "../host/confine.ts";
 import type { Dirs } from "../host/dirs.ts";
 import { FACT_PATHS } from "../host/facts.ts";
 import type { HostResource } from "../host/resources.ts";
 import { selfExec } from "../host/self.ts";
+import { EGRESS_SOCKET } from "../keeper/egress.ts";
 
 /** What each role is started with and what it may reach: DESIGN's table (section 2) as data. */
 export type RoleName = "keeper" | "gateway" | "runner" | "notary" | "egress";
@@ -35,6 +37,8 @@ export type RoleConfinement = {
   paths: readonly PathRight[];
   /** TCP out of the host. */
   connect: boolean;
+  /** What of the host an Op may be given. */
+  given?: Given;
   /** Whether the launcher stays, to run Ops for it. */
   launcher: "confine" | "runner";
 };
@@ -74,7 +78,7 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
     connect: true,
     launcher: "confine",
   }),
-  runner: ({ limits, runtimes, engine, resources }) => ({
+  runner: ({ dirs, limits, runtimes, engine, resources }) => ({
     args: [
       ...["--limits", limits, "--runtimes", runtimes, "--engine", engine],
       ...["--resources", JSON.stringify(resources)],
@@ -82,6 +86,12 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
     paths: FACT_PATHS.map(ro),
     connect: false,
     launcher: "runner",
+    given: {
+      roots: runtimes,
+      node: process.execPath,
+      egress: join(dirs.run, EGRESS_SOCKET),
+      binds: resources.map(bindOf),
+    },
   }),
   notary: ({ dirs }) => ({
     args: ["--dir", join(dirs.state, "notary")],
@@ -90,6 +100,12 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
     launcher: "confine",
   }),
 };
+
+/** Which inode, and whether a directory or a file, is looked at when a run is given it. */
+function bindOf({ name, path, mode }: HostResource): SpecBind {
+  const kind = mode === "socket" ? "socket" : "directory";
+  return { name, path, kind, writable: mode === "rw", dev: 0n, ino: 0n };
+}
 
 export const ROLE_NAMES = Object.keys(TABLE) as RoleName[];
 
@@ -124,5 +140,6 @@ export function encodeRole(
     seccomp: asset(confinement.seccomp),
     paths: [...programPaths(), ...confinement.paths],
     connect: confinement.connect,
+    ...(confinement.given === undefined ? {} : { given: confinement.given }),
   });
 }

@@ -1,7 +1,7 @@
+import type { SpecBind } from "../host/bind.ts";
 import { checkResource, type HostResource } from "../host/resources.ts";
 import type { Grant } from "./grant.ts";
 import { launchFailed, type RunResult } from "./result.ts";
-import type { SpecBind } from "./spec.ts";
 
 /**
  * The grant with what root listed under these names; or the run's end, naming the one that it is not given. Each is looked at

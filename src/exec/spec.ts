@@ -1,6 +1,7 @@
 import type { OciEngine } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import { LAUNCH_BYTES } from "../core/launch-size.ts";
+import { bindRecord, type SpecBind } from "../host/bind.ts";
 import { record, u32 } from "../host/tlv.ts";
 
 /** Record types of the launcher's spec (sandbox/spec.h). */
@@ -15,7 +16,6 @@ const TYPE = {
   ids: 8,
   file: 10,
   cgroup: 12,
-  bind: 13,
   root: 14,
   node: 18,
   engine: 16,
@@ -27,8 +27,6 @@ const TREE = { op: 1, secrets: 2, etc: 3, bundle: 4 } as const;
 
 /** sandbox/engine.h */
 const ENGINE_ID: Readonly<Record<OciEngine, number>> = { crun: 1, runc: 2, gvisor: 3 };
-
-const BIND = { directory: 1, file: 2, socket: 3 } as const;
 
 const LIMIT = {
   wallMs: 1,
@@ -60,20 +58,6 @@ export interface SpecFile {
   readonly path: string;
   readonly mode: number;
   readonly bytes: Uint8Array;
-}
-
-/**
- * Something of the host, seen at /run/resources/NAME, without exec, setuid and devices. `dev` and `ino`: what was checked;
- * the launcher refuses anything else at that path, and a path with a link in it.
- */
-export interface SpecBind {
-  readonly name: string;
-  /** Absolute. */
-  readonly path: string;
-  readonly kind: keyof typeof BIND;
-  readonly writable: boolean;
-  readonly dev: bigint;
-  readonly ino: bigint;
 }
 
 /** Everything one run is given. Times in ms, sizes in bytes, cpu in cores. */
@@ -136,7 +120,7 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
   if (spec.egress !== undefined)
     out.push(record(TYPE.egress, spec.egress.token, text(spec.egress.socket, "egress socket")));
   if (spec.learn !== undefined) out.push(record(TYPE.learn, spec.learn));
-  for (const bind of spec.binds ?? []) out.push(record(TYPE.bind, bindBody(bind)));
+  for (const bind of spec.binds ?? []) out.push(bindRecord(bind));
   const other = out.reduce((sum, part) => sum + part.length, 0);
   out.push(record(TYPE.seccomp, spec.seccomp));
   let names = 0;
@@ -158,18 +142,6 @@ function limit(id: number, value: number): Buffer {
   out.writeUInt32LE(id, 0);
   out.writeBigUInt64LE(BigInt(Math.ceil(value)), 8);
   return out;
-}
-
-/** struct record_bind, name, path. */
-function bindBody(bind: SpecBind): Buffer {
-  const name = text(bind.name, "resource's name");
-  const header = Buffer.alloc(24);
-  header.writeUInt8(BIND[bind.kind], 0);
-  header.writeUInt8(bind.writable ? 1 : 0, 1);
-  header.writeUInt16LE(name.length, 2);
-  header.writeBigUInt64LE(bind.dev, 8);
-  header.writeBigUInt64LE(bind.ino, 16);
-  return Buffer.concat([header, name, text(bind.path, "resource's path")]);
 }
 
 /** u8 tree, u8 kind (1 = regular file), u16 mode, u16 path length, u16 zero, path. */

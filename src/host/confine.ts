@@ -1,4 +1,5 @@
 import { constants } from "node:os";
+import { bindRecord, type SpecBind } from "./bind.ts";
 import { isPackaged, repoPath } from "./self.ts";
 import { record, u32 } from "./tlv.ts";
 
@@ -16,14 +17,29 @@ const TYPE = {
   port: 25,
   scope: 26,
   pdeathsig: 27,
+  roots: 14,
+  egress: 15,
+  node: 18,
 } as const;
 const RIGHT = { read: 1, write: 2, exec: 4, skipMissing: 128 } as const;
 const TCP_BIND = 1;
 const TCP_CONNECT = 2;
 /** No abstract socket and no signal leads out of the role (Landlock ABI 6). */
 const SCOPE = 1 | 2;
+/** Of a run's own; here it stands for none. */
+const EGRESS_TOKEN_BYTES = 16;
 
 export type PathRight = { path: string; read?: boolean; write?: boolean; exec?: boolean };
+
+export type Given = {
+  /** The directory of imported root file systems. */
+  readonly roots: string;
+  /** The executable that may be a run's Node. */
+  readonly node: string;
+  /** The socket at which runs hand over their listeners. */
+  readonly egress: string;
+  readonly binds: readonly SpecBind[];
+};
 
 export type Confinement = {
   argv: readonly string[];
@@ -37,6 +53,8 @@ export type Confinement = {
   paths: readonly PathRight[];
   /** False: no TCP connection out either. Listening is refused in any case. */
   connect: boolean;
+  /** For the runner: what its launcher gives to runs, and nothing else of the host whatever the runner says (sandbox/allowed.c). */
+  given?: Given;
 };
 
 /** Encodes what `launcher confine` applies to a role before it execs it. */
@@ -61,6 +79,12 @@ export function encodeConfinement(o: Confinement): Buffer {
   }
   out.push(record(TYPE.net, Buffer.from([o.connect ? TCP_BIND : TCP_BIND | TCP_CONNECT])));
   out.push(record(TYPE.scope, Buffer.from([SCOPE])));
+  if (o.given !== undefined) {
+    const { roots, node, egress, binds } = o.given;
+    out.push(record(TYPE.roots, Buffer.from(roots)), record(TYPE.node, Buffer.from(node)));
+    out.push(record(TYPE.egress, Buffer.alloc(EGRESS_TOKEN_BYTES), Buffer.from(egress)));
+    for (const bind of binds) out.push(bindRecord(bind));
+  }
   out.push(record(TYPE.pdeathsig, u32(constants.signals.SIGKILL)));
   return Buffer.concat(out);
 }

@@ -39,6 +39,7 @@ export const resourcesShape = z
     },
   )
   .refine((all) => Object.keys(all).length <= 64, { error: "must have at most 64 entries" })
+  .refine((all) => JSON.stringify(all).length <= 16 * 1024, { error: "must have at most 16 KiB of paths" })
   .default({});
 
 export type ListedResources = z.infer<typeof resourcesShape>;

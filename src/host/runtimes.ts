@@ -1,10 +1,10 @@
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { SallyportError } from "../core/errors.ts";
 import type { Config } from "./config.ts";
 
 /** Where imported root file systems are: `runtimes` of sallyport.yaml, else in the state directory. */
 export function runtimesDir(config: Pick<Config, "runtimes">, stateDir: string): string {
-  return config.runtimes ?? join(stateDir, "runtimes");
+  return config.runtimes === undefined ? join(stateDir, "runtimes") : resolve(config.runtimes);
 }
 
 /** The root file system of a digest ("sha256:<64 hex>"), whose directory is named after it. */
