@@ -74,8 +74,9 @@ static void send_order(const struct child *c, int sock) {
         struct record_header h;
         memcpy(&h, c->spec->map + at, sizeof h);
         size_t size = sizeof h + h.length;
+        /* The last two: what Landlock and the limits make of them; they are mounted already. */
         if (h.type == REC_VERSION || h.type == REC_ARGV || h.type == REC_ENV || h.type == REC_CWD || h.type == REC_SECCOMP ||
-            h.type == REC_LIMIT) {
+            h.type == REC_LIMIT || h.type == REC_BIND || h.type == REC_NODE) {
             if (size > sizeof order.spec - used) die_errno("engine.order", E2BIG);
             memcpy(order.spec + used, c->spec->map + at, size);
             used += size;

@@ -1,4 +1,5 @@
 import { classOf, parseAddress } from "./addresses.ts";
+import { engineConflict } from "./engines.ts";
 import type { Manifest } from "./manifest.ts";
 import { inputOf } from "./manifest-command.ts";
 import { targetText } from "./manifest-shape.ts";
@@ -27,6 +28,8 @@ export function manifestWarnings(manifest: Manifest): string[] {
         `network: ${target.host} is no public address; to be let through it is written {to: "${targetText(target)}", private: true}.`,
       );
   }
+  const conflict = engineConflict(manifest.engine ?? "native", manifest);
+  if (conflict !== null) warnings.push(`it can't run as it is: ${conflict}.`);
   for (const what of ungrantable(manifest))
     warnings.push(`it can't run in this version: it asks for ${what}.`);
   return warnings;

@@ -47,6 +47,14 @@ const GVISOR_TMP = [
   { destination: "/tmp", type: "bind", source: "/rootfs/tmp", options: ["rbind", "rw", "noexec"] },
   { destination: "/dev/shm", type: "tmpfs", source: "tmpfs", options: ["noexec", "mode=1777", "size=16m"] },
 ];
+/** The others see what is mounted in the root; gVisor opens the root read-only with all that is below it. */
+const gvisorResources = ({ binds = [] }: Pick<LaunchSpec, "binds">) =>
+  binds.map(({ name, writable }) => ({
+    destination: `/run/resources/${name}`,
+    type: "bind",
+    source: `/rootfs/run/resources/${name}`,
+    options: ["rbind", writable ? "rw" : "ro", "noexec"],
+  }));
 const READONLY = ["sys", "bus", "fs", "irq"];
 
 /** Who the Op is in its own user namespace. runc has to be root of it, and gVisor shows files with the owner they have outside. */
@@ -79,7 +87,7 @@ export function ociConfig(spec: LaunchSpec, engine: OciEngine): unknown {
     mounts: [
       { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
       ...DEVICES[engine].map(bind),
-      ...(engine === "gvisor" ? GVISOR_TMP : [bind("/tmp")]),
+      ...(engine === "gvisor" ? [...GVISOR_TMP, ...gvisorResources(spec)] : [bind("/tmp")]),
     ],
     linux: {
       namespaces: [...["pid", "mount", "ipc", "uts"].map((type) => ({ type })), ...user],

@@ -98,7 +98,8 @@ export class Runs {
   async #request(o: RunRequest): Promise<RunView> {
     const { caller } = o;
     const { op, args, policies, root } = await admit(this.#access, this.#store.read, o);
-    const obstacle = this.#obstacle() ?? engineObstacle(op.manifest, this.#ready, this.#engines);
+    const obstacle =
+      this.#obstacle() ?? engineObstacle(op.manifest, this.#ready, this.#engines, this.#access.resources);
     if (obstacle !== undefined) throw obstacle;
     const id = newRunId();
     const started = this.#takeSlot(op);
