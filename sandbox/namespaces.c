@@ -34,6 +34,8 @@ static void become(uint32_t uid, uint32_t gid) {
 }
 
 void ns_enter(struct child *c) {
+    /* Here and not at the clone: making a network takes longest of all, and the launcher has other runs to start. */
+    must(unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS), "unshare");
     order_wait(c);
     /* The cgroup we are in becomes the root of what we see. Mounts only now, as the host has them now (see start.c). */
     must(unshare(CLONE_NEWCGROUP | CLONE_NEWNS), "unshare");

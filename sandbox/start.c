@@ -90,7 +90,7 @@ static void give_pipes(const int stdio[4], uint32_t host_uid) {
 
 static pid_t clone_run(struct run *run, int cgroup_fd) {
     struct clone_args args = {
-        .flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        .flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
         .pidfd = (uint64_t)(uintptr_t)&run->pidfd,
         .exit_signal = SIGCHLD,
     };
