@@ -54,6 +54,8 @@ void binds_open(struct child *c);
 void binds_attach(struct child *c);
 struct ruleset;
 void binds_allow(struct child *c, const struct ruleset *set);
+/* Where a resource can be written. */
+void setid_refuse(const struct child *c);
 void files_write(struct child *c, const char *root, enum tree tree, uint16_t mode_mask, uint16_t mode_set);
 void caps_drop(void);
 void limits_apply(const struct child *c);

@@ -52,6 +52,7 @@ static _Noreturn void engine_exec(struct child *c, int inner) {
     limits_apply(c);
     must(chdir("/bundle"), "engine.bundle");
     must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+    setid_refuse(c);
     sigset_t none;
     sigemptyset(&none);
     must(sigprocmask(SIG_SETMASK, &none, NULL), "sigmask");

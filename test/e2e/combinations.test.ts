@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
@@ -41,7 +41,7 @@ profile.syscalls.push({ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", e
 
 const MAIN = `
 import { connect } from "node:net";
-import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 const tried = (what: string, call: () => unknown): void => {
   try { console.log(what, String(call() ?? "done").trim()); }
   catch (error) { console.log(what, (error as NodeJS.ErrnoException).code); }
@@ -50,6 +50,7 @@ const at = "/run/resources";
 tried("read", () => readFileSync(at + "/logs/app.log", "utf8"));
 tried("append", () => appendFileSync(at + "/logs/app.log", "x"));
 tried("keep", () => writeFileSync(at + "/spool/" + process.env.INPUT_WHO, "kept"));
+tried("setuid", () => chmodSync(at + "/spool/" + process.env.INPUT_WHO, 0o4755));
 tried("mkdir", () => mkdirSync("/tmp/made"));
 tried("shadow", () => readFileSync(at + "/logs/../../../etc/shadow"));
 const socket = connect(at + "/daemon");
@@ -63,6 +64,7 @@ at=/run/resources
 echo "read $(cat $at/logs/app.log)"
 echo x 2>/dev/null >> $at/logs/app.log && echo append done || echo append EROFS
 echo kept > "$at/spool/$INPUT_WHO" && echo keep done
+chmod 4755 "$at/spool/$INPUT_WHO" 2>/dev/null && echo setuid done || echo setuid EPERM
 mkdir /tmp/made 2>/dev/null && echo mkdir done || echo mkdir EPERM
 cat $at/logs/../../../etc/shadow 2>/dev/null || echo shadow ENOENT
 `.replace("kept >", "kept | tr -d '\\n' >");
@@ -89,6 +91,8 @@ limits: {memory: 512MiB, pids: 128}
     t.match(run.stdout, /^append (EROFS|EACCES)$/m);
     t.match(run.stdout, /^keep done$/m);
     t.equal(readFileSync(host(`spool/${engine}`), "utf8"), "kept");
+    t.match(run.stdout, /^setuid EPERM$/m);
+    t.equal(statSync(host(`spool/${engine}`)).mode & 0o6000, 0);
     t.match(run.stdout, /^shadow ENOENT$/m);
     t.equal(readFileSync(host("logs/app.log"), "utf8"), "of the host\n");
     t.match(run.stdout, /^mkdir EPERM$/m, "the bundle's own profile holds");

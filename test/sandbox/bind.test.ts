@@ -4,6 +4,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -73,6 +74,26 @@ mv /run/resources/logs/new /run/resources/logs/deeper/ && cp /bin/true /run/reso
     t.match(r.stdout, /^new\n126\n.*EPERM\n/, r.stderr);
     t.match(r.stdout, /\/run\/resources\/logs rw,nosuid,nodev,noexec/);
     t.equal(readFileSync(join(logs, "deeper/new"), "utf8"), "new\n");
+  });
+
+  t.test(`what may be written can't be made setuid or setgid, as ${name}`, async (t) => {
+    const { root, logs } = host(user);
+    t.teardown(() => rmSync(root, { recursive: true }));
+    chmodSync(root, 0o755);
+    if (user === undefined) chmodSync(logs, 0o777);
+    const binds = [{ name: "logs", path: logs, writable: true }];
+    rmSync(join(logs, "tool"));
+    const r = await once(
+      withBinds("./probe setid /run/resources/logs; chmod 0750 /run/resources/logs/plain0", binds),
+      options,
+    );
+    const words = r.stdout.trim().split(" ");
+    t.equal(words.length, 25, r.stdout + r.stderr);
+    for (const word of words.slice(0, -1)) t.match(word, /:EPERM$|^openat2:ENOSYS$/, word);
+    t.equal(lstatSync(join(logs, "plain0")).mode & 0o7777, 0o750, "other modes are set");
+    for (const made of readdirSync(logs)) t.equal(lstatSync(join(logs, made)).mode & 0o6000, 0, made);
+    const without = await once(withBinds("./probe setid /tmp", []), options);
+    t.match(without.stdout, "chmod:ok", "in its own /tmp, where it means nothing, an Op may");
   });
 
   t.test(`a file and a socket, as ${name}`, async (t) => {

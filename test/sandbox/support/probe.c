@@ -60,6 +60,44 @@ static long abstract(const char *name) {
     return connect(fd, (struct sockaddr *)&a, (socklen_t)(sizeof(sa_family_t) + 1 + strlen(name)));
 }
 
+/* Every way to give a file of `dir` a setuid or setgid bit: the name of the call and what came of it. */
+static long set_ids(const char *dir) {
+    static const mode_t modes[] = {04755, 02755};
+    struct {
+        uint64_t flags, mode, resolve;
+    } how = {O_CREAT | O_WRONLY, 04755, 0};
+    char path[256];
+    for (int i = 0; i < 2; i++) {
+        mode_t m = modes[i];
+        snprintf(path, sizeof path, "%s/plain%d", dir, i);
+        int fd = open(path, O_CREAT | O_RDWR, 0755), n = 0;
+        if (fd < 0) return -1;
+        const struct {
+            const char *name;
+            long result;
+            int error;
+        } tries[] = {
+#define TRY(name, call) {name, (errno = 0, call), errno}
+#define NEW (snprintf(path, sizeof path, "%s/new%d-%d", dir, i, n++), path)
+            TRY("chmod", syscall(SYS_chmod, path, m)),
+            TRY("fchmod", syscall(SYS_fchmod, fd, m)),
+            TRY("fchmodat", syscall(SYS_fchmodat, AT_FDCWD, path, m)),
+            TRY("fchmodat2", syscall(452, AT_FDCWD, path, m, 0)),
+            TRY("chmod-high", syscall(SYS_chmod, path, m | (1UL << 40))),
+            TRY("creat", syscall(SYS_creat, NEW, m)),
+            TRY("open", syscall(SYS_open, NEW, O_CREAT | O_RDWR, m)),
+            TRY("openat", syscall(SYS_openat, AT_FDCWD, NEW, O_CREAT | O_RDWR, m)),
+            TRY("tmpfile", syscall(SYS_openat, AT_FDCWD, dir, O_TMPFILE | O_RDWR, m)),
+            TRY("mknod", syscall(SYS_mknod, NEW, S_IFREG | m, 0)),
+            TRY("mknodat", syscall(SYS_mknodat, AT_FDCWD, NEW, S_IFREG | m, 0)),
+            TRY("openat2", syscall(SYS_openat2, AT_FDCWD, NEW, &how, sizeof how)),
+        };
+        for (size_t k = 0; k < sizeof tries / sizeof *tries; k++)
+            printf("%s:%s ", tries[k].name, tries[k].result >= 0 ? "ok" : strerrorname_np(tries[k].error));
+    }
+    return 0;
+}
+
 static long connect_path(const char *path) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     strncpy(a.sun_path, path, sizeof a.sun_path - 1);
@@ -147,6 +185,7 @@ int main(int argc, char **argv) {
     IS("int80") return report(int80_getpid());
     IS("memfd") return report(exec_memfd((unsigned)n));
     IS("abstract") return report(abstract(arg));
+    IS("setid") return report(set_ids(arg));
     IS("unix") return report(connect_path(arg));
     IS("eat") return report(eat((size_t)n));
     IS("forks") return report(forks((int)n));
