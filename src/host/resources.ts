@@ -35,8 +35,15 @@ const WHY: Readonly<Record<Place, string>> = {
  * may come later, as a daemon's socket does. Throws `config_invalid`, naming the first resource at fault.
  */
 export function readResources(listed: ListedResources, own: readonly string[]): HostResource[] {
+  const writable = Object.entries(listed).flatMap(([name, entry]) =>
+    "path" in entry && entry.mode === "rw" ? [{ name, path: entry.path }] : [],
+  );
   return Object.entries(listed).map(([name, entry]) => {
     const path = "socket" in entry ? entry.socket : entry.path;
+    const outer = writable.find((other) => path.startsWith(`${other.path}/`));
+    // A run that may write to the one could put something else in the place of the other.
+    if (outer !== undefined)
+      throw refused(name, path, `is part of the resource ${outer.name}, which Ops may write to`);
     const mode: ResourceMode = "socket" in entry ? "socket" : entry.mode;
     const place = forbiddenPlace(path, own);
     if (place !== null) throw refused(name, path, WHY[place]);

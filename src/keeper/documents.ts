@@ -123,7 +123,13 @@ export function duration(ms: number): string {
 }
 
 /** How an Op is called and what it takes. */
-export function opDocument(manifest: Manifest, version: number, digest: string): Document {
+/** `resources`: as the gate names them, "name:mode". */
+export function opDocument(
+  manifest: Manifest,
+  version: number,
+  digest: string,
+  resources: readonly string[] = [],
+): Document {
   const items = manifest.inputs.map((input) => ({
     title: `--${input.name}${input.required ? "" : " (optional)"}`,
     detail: inputText(input),
@@ -137,6 +143,7 @@ export function opDocument(manifest: Manifest, version: number, digest: string):
         ["Digest", digest],
         ["Confirmation", manifest.confirm],
         ["Time limit", duration(manifest.limits.timeMs)],
+        ...(resources.length === 0 ? [] : [["Given of the host", resources.join(", ")] as [string, string]]),
       ],
     },
   ];

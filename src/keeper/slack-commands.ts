@@ -220,7 +220,7 @@ async function show(session: Session, caller: Caller, rest: string): Promise<Ans
   const op = await findOp(session.access, session.store.read, caller, ref, "show");
   if (row === undefined) {
     await session.access.demand(caller, "show", { kind: "op", op: op.row, namespace: op.namespace });
-    return done("show", opDocument(op.manifest, op.version.number, op.version.digest));
+    return done("show", opDocument(op.manifest, op.version.number, op.version.digest, op.row.resources));
   }
   const requester = (await getUser(session.store.read, row.requester))?.name ?? "";
   await session.access.demand(caller, "show", {

@@ -2,6 +2,7 @@ import { isAuthorized } from "@cedar-policy/cedar-wasm/nodejs";
 import t from "tap";
 import {
   ACTIONS,
+  type AuthContext,
   type AuthRequest,
   argTypesOf,
   createAuthorizer,
@@ -16,6 +17,7 @@ import {
   OP,
   RESOURCES,
   SCHEMA,
+  SLACK,
   TIME,
   TTY,
   user,
@@ -303,4 +305,32 @@ forbid (principal, action == Action::"publish", resource is Op) unless { resourc
   t.match(may("run", ["api.internal:443", "ldap.internal:636"]), { allow: false, reason: /directory/ });
   t.ok(may("publish").allow);
   t.notOk(may("publish", ["api.internal:443"]).allow);
+});
+
+t.test("a site's policy can forbid by what of the host an Op asks for", async (t) => {
+  const site = `@id("no-spool")
+@reason("The spool is not for writing.")
+forbid (principal, action in [Action::"run", Action::"activate"], resource is Op) when { resource.resources.contains("spool:rw") };
+@id("nothing-from-slack")
+@reason("What asks for the host is run on the host.")
+forbid (principal, action == Action::"run", resource is Op)
+when { context.source == "slack" } unless { resource.resources.isEmpty() };`;
+  const authorizer = withPolicies(site);
+  const pat = user("pat", [{ role: "admin", namespace: "web" }]);
+  const may = (
+    action: "run" | "activate",
+    resources: readonly string[],
+    context: Partial<AuthContext> = TTY,
+  ) =>
+    authorizer.authorize(ask(pat, action, { kind: "op", op: { ...OP, resources }, namespace: WEB }, context));
+  t.ok(may("run", []).allow);
+  t.ok(may("run", [], SLACK).allow);
+  t.ok(may("run", ["spool:ro", "logs:rw"]).allow);
+  t.match(may("run", ["logs:ro", "spool:rw"]), {
+    allow: false,
+    policies: ["no-spool"],
+    reason: /not for writing/,
+  });
+  t.match(may("activate", ["spool:rw"]), { allow: false, policies: ["no-spool"] });
+  t.match(may("run", ["logs:ro"], SLACK), { allow: false, policies: ["nothing-from-slack"] });
 });

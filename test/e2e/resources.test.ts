@@ -12,7 +12,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { TestAppliance } from "./appliance.ts";
-import { caughtUp, logged, opFolder } from "./slack-rig.ts";
+import { answer, caughtUp, logged, opFolder } from "./slack-rig.ts";
 
 /** Resources of the host: listed by root in sallyport.yaml, asked for by name, seen by the Op and by the log. */
 
@@ -38,7 +38,7 @@ resources:
   swapped: {path: ${host("swapped")}}
   daemon: {socket: ${host("daemon.sock")}}
 `);
-await appliance.ready();
+const workspace = await appliance.ready();
 
 async function publish(name: string, resources: string, script: string): Promise<string> {
   const folder = opFolder(
@@ -73,6 +73,8 @@ s = socket.socket(socket.AF_UNIX); s.connect("daemon"); print(s.recv(99).decode(
   const asked = logged(appliance, "run.requested").at(-1)!;
   t.match(JSON.stringify(asked), "app-logs:ro,spool:rw,daemon:socket");
   t.match((await appliance.ok(["op", "show", "demo/all"])).stdout, /resources.*app-logs/);
+  const shown = await answer(workspace.command("alice", "ops", "/ops show demo/all"));
+  t.match(shown, "Given of the host: app-logs:ro, spool:rw, daemon:socket");
 });
 
 t.test("another Op sees none of it", async (t) => {

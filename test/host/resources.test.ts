@@ -124,6 +124,15 @@ t.test("what root can't list, with the resource and the reason", async (t) => {
   t.throws(() => read(`resources: {${many}}\n`), { message: /at most 64/ });
 });
 
+t.test("what lies in a resource that Ops may write to is none of its own", async (t) => {
+  const nested = (outer: string) =>
+    read(`resources: {part: {path: ${at("logs/app.log")}}, all: {path: ${at("logs")}, mode: ${outer}}}\n`);
+  t.throws(() => nested("rw"), {
+    message: /resources\.part: .* is part of the resource all, which Ops may write to/,
+  });
+  t.equal(nested("ro").length, 2);
+});
+
 t.test("sallyport's own is found behind links too", async (t) => {
   const own = ownPlaces({ state: at("alias/state"), run: "/r", log: "/l" }, "/x", "/c", "/rt");
   const listed = { s: { path: at("own/state/deep"), mode: "ro" as const } };

@@ -1,6 +1,7 @@
 import { createAuthorizer } from "../../src/core/authorizer.ts";
 import { encodeBundle, openBundle } from "../../src/core/bundle.ts";
 import { manifestToJson } from "../../src/core/manifest.ts";
+import type { ResourceModes } from "../../src/core/resources.ts";
 import { Access } from "../../src/keeper/access.ts";
 import { type Caller, hostCaller } from "../../src/keeper/callers.ts";
 import type { RunListener, RunView } from "../../src/keeper/run-types.ts";
@@ -42,16 +43,28 @@ export class Rig {
     this.scratch = made;
   }
 
-  static async make(t: { teardown(call: () => unknown): void }, concurrency = 1): Promise<Rig> {
+  /** `more`: lines of op.yaml; `listed`: what root lists of the host; `site`: policies beside the default ones. */
+  static async make(
+    t: { teardown(call: () => unknown): void },
+    concurrency = 1,
+    {
+      more = "",
+      listed = new Map(),
+      site = "",
+    }: { more?: string; listed?: ResourceModes; site?: string } = {},
+  ): Promise<Rig> {
     const rig = new Rig(scratch(t));
     const real = await rig.scratch.open(true);
-    await publish(real, concurrency);
+    await publish(real, concurrency, more);
     rig.caller = await hostCaller(real.read, { uid: UID, loginUid: null });
     rig.store = rig.#guarded(real);
-    const authorizer = createAuthorizer({ schema: SCHEMA, policies: DEFAULTS });
+    const authorizer = createAuthorizer({
+      schema: SCHEMA,
+      policies: [...DEFAULTS, { name: "site", text: site }],
+    });
     rig.runs = new Runs({
       store: rig.store,
-      access: new Access({ store: rig.store, authorizer, now: Date.now }),
+      access: new Access({ store: rig.store, authorizer, now: Date.now, resources: listed }),
       peers: {
         has: () => {
           rig.onSlotWanted();
@@ -110,7 +123,7 @@ export class Rig {
     return this.runs.request({ caller: this.caller, op: "web/restart", args: [], listener, recording });
   }
 
-  finish(run: string): void {
+  finish(run: string, change: Partial<MessageOf<"run.finished">> = {}): void {
     const message: MessageOf<"run.finished"> = {
       type: "run.finished",
       run,
@@ -128,6 +141,7 @@ export class Rig {
       outputBytes: 0,
       truncated: false,
       denied: [],
+      ...change,
     };
     this.runs.receive(message, []);
   }
@@ -145,8 +159,8 @@ export class Rig {
   }
 }
 
-async function publish(store: Store, concurrency: number): Promise<void> {
-  const yaml = `op: web/restart\nsummary: test\nrun: ["/bin/true"]\nconcurrency: ${concurrency}\n`;
+async function publish(store: Store, concurrency: number, more: string): Promise<void> {
+  const yaml = `op: web/restart\nsummary: test\nrun: ["/bin/true"]\nconcurrency: ${concurrency}\n${more}`;
   const bundle = encodeBundle([{ path: "op.yaml", mode: 0o644, bytes: Buffer.from(yaml) }]);
   const { digest, manifest } = openBundle(bundle);
   await store.mutate(async (tx) => {
