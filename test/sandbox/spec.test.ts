@@ -115,7 +115,7 @@ const REFUSED: [string, Buffer, string][] = [
   ["NUL in a resource's name", and(bind("a\0b", "/var")), "spec.bind"],
   ["NUL in a resource's path", and(bind("a", "/var\0x")), "spec.bind"],
   ["a resource twice", and(bind("a", "/var"), bind("a", "/srv")), "spec.bind"],
-  ["too many resources", and(...Array.from({ length: 33 }, (_, i) => bind(`r${i}`, "/var"))), "spec.bind"],
+  ["too many resources", and(...Array.from({ length: 65 }, (_, i) => bind(`r${i}`, "/var"))), "spec.bind"],
   ["half a resource", and(record(13, Buffer.alloc(24, 1))), "spec.bind"],
   ["too many files", and(...Array.from({ length: 4097 }, (_, i) => file(1, 1, 0o444, `f${i}`))), "spec.file"],
   [
