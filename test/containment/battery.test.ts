@@ -1,7 +1,5 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { hostname, tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import t from "tap";
 import { BATTERY, judge, readAnswers } from "../../src/exec/battery.ts";
 import type { Launcher } from "../../src/exec/launch.ts";
@@ -9,34 +7,10 @@ import { selfTest } from "../../src/exec/selftest.ts";
 import { harden } from "../../src/host/harden.ts";
 import { begin, runOp, sh, startLauncher } from "../exec/launcher.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
-import { containmentTable, type HostBait } from "./table.ts";
+import { layBait } from "./bait.ts";
+import { containmentTable } from "./table.ts";
 
 t.setTimeout(FILE_TIMEOUT);
-
-const folder = mkdtempSync(join(tmpdir(), "sallyport-bait-"));
-chmodSync(folder, 0o755);
-const port = createServer((s) => s.end("you got out\n"));
-const abstract = createServer();
-const socket = createServer();
-t.teardown(() => {
-  for (const server of [port, abstract, socket]) server.close();
-  rmSync(folder, { recursive: true });
-});
-
-async function layBait(): Promise<HostBait> {
-  const name = `sallyport-bait-${process.pid}`;
-  const path = join(folder, "socket");
-  const listening = (server: typeof port, where: string | { port: number; host: string }) =>
-    new Promise<void>((resolve) => server.listen(where, resolve));
-  await listening(port, { port: 0, host: "127.0.0.1" });
-  await listening(abstract, `\0${name}`);
-  await listening(socket, path);
-  chmodSync(path, 0o777);
-  const file = join(folder, "file");
-  writeFileSync(file, "bait", { mode: 0o644 });
-  const { port: number } = port.address() as { port: number };
-  return { port: number, abstract: name, socket: path, file, pid: process.pid, hostname: hostname() };
-}
 
 /** A run of a shell script that has written something. */
 async function beginReady(launcher: Launcher, script: string): Promise<ReturnType<typeof begin>> {
@@ -46,7 +20,7 @@ async function beginReady(launcher: Launcher, script: string): Promise<ReturnTyp
   return begun;
 }
 
-const bait = await layBait();
+const bait = await layBait(t);
 const isRoot = process.getuid?.() === 0;
 const users = isRoot
   ? [

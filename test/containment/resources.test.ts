@@ -72,6 +72,35 @@ for (const user of users) {
       t.match(zombies.stdout.trim(), /^[1-6]$/, "orphans are reaped");
     });
 
+    await t.test("open files", async (t) => {
+      const script = `import os
+made = []
+try:
+    while True: made.append(os.open("/dev/null", os.O_RDONLY))
+except OSError as error:
+    print(len(made) > 100, error.errno == 24)
+`;
+      const files = [{ tree: "op", path: "open.py", mode: 0o444, bytes: Buffer.from(script) }] as const;
+      const python = await runOp(launcher, { argv: ["python3", "open.py"], files });
+      if (python.result.exit === 127 || python.result.outcome !== "exited")
+        t.comment(JSON.stringify(python.result));
+      t.equal(python.stdout, "True True\n", "EMFILE");
+    });
+
+    await t.test("floods of stderr and fd 3 are cut, and end with the run", async (t) => {
+      const errors = await runOp(launcher, {
+        argv: sh("exec yes >&2"),
+        wallMs: 600,
+        graceMs: 100,
+        outputBytes: 1000,
+      });
+      t.match(errors.result, { outcome: "timed_out", truncated: true });
+      t.ok(errors.stderr.length <= 1000);
+      const control = await runOp(launcher, { argv: sh("exec yes no-json >&3"), wallMs: 600, graceMs: 100 });
+      // The channel is closed over its head: a program that minds ends then.
+      t.match(control.result, { outcome: /timed_out|signaled|exited/, detail: /fd 3|there/ });
+    });
+
     await t.test("an output flood of two Ops does not starve a third", async (t) => {
       const flood = () =>
         runOp(launcher, { argv: sh("exec yes"), wallMs: 3000, graceMs: 100, outputBytes: 1000 });

@@ -1,0 +1,15 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import t from "tap";
+import { repoPath } from "../../src/host/self.ts";
+import { page } from "./page.ts";
+
+t.test("docs/containment.md is what the tests try", async (t) => {
+  const path = repoPath("docs/containment.md");
+  if (process.env.WRITE === "1") writeFileSync(path, page());
+  t.equal(readFileSync(path, "utf8"), page(), "WRITE=1 makes it anew");
+});
+
+t.test("the tests that it names are there", async (t) => {
+  for (const [, list = ""] of page().matchAll(/\| `([^`|]*\.test\.ts[^`|]*)` \|$/gm))
+    for (const name of list.split(", ")) t.ok(existsSync(repoPath(`test/containment/${name}`)), name);
+});
