@@ -143,9 +143,10 @@ export const CATALOGUE = {
     user: S,
   }),
   "namespace.added": row("sensitive_create", 3, "a namespace was added", { anyChannel: B }),
-  "namespace.changed": row("sensitive_update", 3, "a namespace's channels were changed", {
+  "namespace.changed": row("sensitive_update", 3, "a namespace's channels or engine were changed", {
     anyChannel: B,
     channel: S,
+    engine: S,
     change: S,
   }),
   "role.granted": row("privilege_permissions_changed", 3, "a role was granted", { role: S, ...SUBJECT }),
@@ -246,7 +247,12 @@ export const CATALOGUE = {
     resources: S,
   }),
   "run.queued": row("process_queued", 1, "a run waits for its turn", { ahead: N }),
-  "run.started": row("process_started", 1, "an order went to the runner", { digest: S, version: N, pid: N }),
+  "run.started": row("process_started", 1, "an order went to the runner", {
+    digest: S,
+    version: N,
+    pid: N,
+    engine: S,
+  }),
   "run.cancel_requested": row("process_cancelled", 3, "someone asked to end a run", {
     source: S,
     channel: S,

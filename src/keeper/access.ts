@@ -1,4 +1,5 @@
 import type { Authorizer, AuthRequest, Decision, NamespaceRow, OpRow } from "../core/authorizer.ts";
+import type { Engine } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import { type Manifest, manifestFromJson } from "../core/manifest.ts";
 import { targetText } from "../core/manifest-shape.ts";
@@ -12,7 +13,14 @@ import type { Caller } from "./callers.ts";
 type Resource = AuthRequest["resource"];
 type Action = AuthRequest["action"];
 
-export type ActiveOp = { row: OpRow; namespace: NamespaceRow; version: OpVersion; manifest: Manifest };
+export type ActiveOp = {
+  row: OpRow;
+  namespace: NamespaceRow;
+  /** What starts every Op of its namespace; absent: what the manifest says, or the host's default. */
+  namespaceEngine?: Engine | undefined;
+  version: OpVersion;
+  manifest: Manifest;
+};
 
 /**
  * The one gate (P5): every surface asks here. A refusal is logged with the policy that decided before the person hears of it.
@@ -158,6 +166,7 @@ export class Access {
         resources: resourceTags(manifest, this.resources),
       },
       namespace: await this.namespace(reader, namespace),
+      namespaceEngine: (await getNamespace(reader, namespace))?.engine ?? undefined,
       version,
       manifest,
     };

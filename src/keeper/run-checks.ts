@@ -86,6 +86,8 @@ export async function refusedNow(access: Access, store: Store, live: Live): Prom
     const op = await access.activeOp(store.read, live.op.version.namespace, live.op.version.name);
     if (op === undefined || op.version.digest !== live.op.version.digest)
       return "Another version was activated meanwhile.";
+    if (op.namespaceEngine !== live.op.namespaceEngine)
+      return "The engine of its namespace was changed meanwhile.";
     if ((await rootOf(store.read, op.manifest)) !== live.root)
       return `Another image was imported as ${op.manifest.root} meanwhile.`;
     const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;

@@ -30,7 +30,7 @@ export function orderOf(
   manifest: Manifest,
   digest: string,
   args: Args,
-  { root, engine = "native" }: { root?: string | undefined; engine?: Engine | undefined },
+  { root, engine }: { root: string | undefined; engine: Engine },
 ): MessageOf<"run.order"> {
   return {
     type: "run.order",
@@ -41,7 +41,7 @@ export function orderOf(
     env: toEnv(manifest, args),
     input: toInputJson(manifest, args),
     limits: manifest.limits,
-    engine: manifest.engine ?? engine,
+    engine,
     seccomp: profileOf(manifest),
     network: manifest.network.map(targetText),
     ...(root === undefined ? {} : { root }),

@@ -1,5 +1,6 @@
 import type { Args } from "../core/args.ts";
 import { canonicalJson } from "../core/canonical.ts";
+import type { Engine } from "../core/engines.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { exposedTo } from "../core/host-facts.ts";
 import { targetText } from "../core/manifest-shape.ts";
@@ -72,7 +73,7 @@ export async function recordRequest(
 }
 
 /** Before the order leaves for the runner. */
-export async function recordStart(tx: Tx, id: string): Promise<RunRow> {
+export async function recordStart(tx: Tx, id: string, engine: Engine): Promise<RunRow> {
   const row = await moveRun(tx, id, { from: "queued", to: "running" });
   tx.log({
     type: "run.started",
@@ -81,7 +82,7 @@ export async function recordStart(tx: Tx, id: string): Promise<RunRow> {
     run: row.id,
     op: `${row.namespace}/${row.op}`,
     namespace: row.namespace,
-    data: { digest: row.digest, version: row.version },
+    data: { digest: row.digest, version: row.version, engine },
   });
   return row;
 }

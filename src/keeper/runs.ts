@@ -7,7 +7,7 @@ import type { Message, MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import type { Caller } from "./callers.ts";
 import type { EgressClient } from "./egress.ts";
-import { engineObstacle } from "./engines.ts";
+import { engineObstacle, engineOf } from "./engines.ts";
 import type { Peers } from "./peers.ts";
 import { admit, admitCancel, logRefusal, obstacleTo, refusedNow } from "./run-checks.ts";
 import { orderOf } from "./run-order.ts";
@@ -99,7 +99,7 @@ export class Runs {
     const { caller } = o;
     const { op, args, policies, root } = await admit(this.#access, this.#store.read, o);
     const obstacle =
-      this.#obstacle() ?? engineObstacle(op.manifest, this.#ready, this.#engines, this.#access.resources);
+      this.#obstacle() ?? engineObstacle(op, this.#ready, this.#engines, this.#access.resources);
     if (obstacle !== undefined) throw obstacle;
     const id = newRunId();
     const started = this.#takeSlot(op);
@@ -108,7 +108,7 @@ export class Runs {
       row = await this.#store.mutate(async (tx) => {
         const queued = await recordRequest(tx, { ...o, id, op, args, policies, root });
         await o.recording?.(tx, id);
-        if (started) return await recordStart(tx, id);
+        if (started) return await recordStart(tx, id, engineOf(op, this.#ready));
         logQueued(tx, queued, this.#queued().length);
         return queued;
       });
@@ -261,7 +261,9 @@ export class Runs {
       await this.#end(live, { state: "canceled", reason: refused });
       return;
     }
-    live.view.row = await this.#store.mutate((tx) => recordStart(tx, live.view.row.id));
+    live.view.row = await this.#store.mutate((tx) =>
+      recordStart(tx, live.view.row.id, engineOf(live.op, this.#ready)),
+    );
     await this.#order(live);
   }
 
@@ -280,7 +282,7 @@ export class Runs {
       }
       const order = orderOf(view.row.id, op.manifest, op.version.digest, args, {
         root,
-        engine: this.#ready?.engine,
+        engine: engineOf(op, this.#ready),
       });
       if (egress !== undefined) order.egress = egress;
       // A runner that has joined since and was not tested yet gets nothing (P11).

@@ -1,3 +1,4 @@
+import type { Engine } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import { checkName } from "../core/identity.ts";
 import type { Reader, Tx } from "./tx.ts";
@@ -6,19 +7,23 @@ export interface NamespaceRow {
   name: string;
   /** Its Ops may be used in every channel, not only in those listed. */
   anyChannel: boolean;
+  /** What starts its Ops; null: what each of them says, or the host's default. */
+  engine: Engine | null;
   created: number;
 }
 
 interface Stored {
   name: string;
   any_channel: number;
+  engine: Engine | null;
   created: number;
 }
 
-const COLUMNS = "name, any_channel, created";
+const COLUMNS = "name, any_channel, engine, created";
 const rowOf = (stored: Stored): NamespaceRow => ({
   name: stored.name,
   anyChannel: stored.any_channel === 1,
+  engine: stored.engine,
   created: stored.created,
 });
 
@@ -29,7 +34,7 @@ export async function addNamespace(
   const name = checkName("namespace", made.name);
   if (await getNamespace(tx, name))
     throw new SallyportError("conflict", `There is a namespace named ${name}.`);
-  const row: NamespaceRow = { name, anyChannel: made.anyChannel ?? false, created: tx.now };
+  const row: NamespaceRow = { name, anyChannel: made.anyChannel ?? false, engine: null, created: tx.now };
   const sql = "INSERT INTO namespaces (name, any_channel, created) VALUES (?, ?, ?)";
   await tx.run(sql, [row.name, row.anyChannel, row.created]);
   return row;
@@ -43,6 +48,11 @@ export async function getNamespace(reader: Reader, name: string): Promise<Namesp
 export async function listNamespaces(reader: Reader): Promise<NamespaceRow[]> {
   const rows = await reader.all<Stored>(`SELECT ${COLUMNS} FROM namespaces ORDER BY name LIMIT 10000`);
   return rows.map(rowOf);
+}
+
+/** `engine` null: what each Op says. */
+export async function setNamespaceEngine(tx: Tx, name: string, engine: Engine | null): Promise<void> {
+  await tx.run("UPDATE namespaces SET engine = ? WHERE name = ?", [engine, name]);
 }
 
 export async function addChannel(tx: Tx, namespace: string, channel: string): Promise<void> {

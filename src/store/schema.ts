@@ -237,8 +237,14 @@ CREATE TABLE runtimes (
 ) STRICT, WITHOUT ROWID;
 `;
 
+const NAMESPACE_ENGINE = `
+-- what starts the namespace's Ops; NULL: what each of them says, or the host's default
+ALTER TABLE namespaces ADD COLUMN engine TEXT CHECK (length(engine) BETWEEN 1 AND 64);
+`;
+
 /** Never changed once released: a database made by an older version must become the same by adding migrations. */
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: "the first schema", sql: LOG + PEOPLE + OPS + SLACK },
   { version: 2, name: "names of root file systems", sql: RUNTIMES },
+  { version: 3, name: "engines of namespaces", sql: NAMESPACE_ENGINE },
 ];

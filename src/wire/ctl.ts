@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ENGINES } from "../core/engines.ts";
 import type { SealState } from "./table.ts";
 
 /** The commands of the admin socket: parameters, the states in which each is answered, and its binary parts. */
@@ -69,6 +70,7 @@ export const COMMANDS = {
   "namespace.channel": open(
     z.strictObject({ action: z.enum(["add", "remove"]), namespace: name, channel: z.string().max(32) }),
   ),
+  "namespace.engine": open(z.strictObject({ namespace: name, engine: z.enum(ENGINES).nullable() })),
 
   /** Part: the bundle archive. */
   "op.publish": open(empty, [1, 1]),

@@ -94,3 +94,30 @@ t.test("the host's default", { skip: crun }, async (t) => {
   t.match((await appliance.ok(["run", "demo/plain"])).stdout, /init/);
   t.notMatch((await appliance.ok(["run", "demo/native"])).stdout, /init/, "what op.yaml says wins");
 });
+
+const runc = found.find((f) => f.engine === "runc")?.ok === true ? crun : "runc is not installed here";
+t.test("a namespace's engine is that of all its Ops", { skip: runc }, async (t) => {
+  const bad = await appliance.cli(["namespace", "engine", "demo", "docker"]);
+  t.equal(bad.status, 2);
+  t.match(bad.stderr, /There is no engine docker; there are native, crun, runc, gvisor, kata, default/);
+  t.equal((await appliance.cli(["namespace", "engine", "none", "runc"])).status, 1, "no such namespace");
+
+  await appliance.ok(["namespace", "engine", "demo", "runc"]);
+  t.match((await appliance.ok(["namespace", "list"])).stdout, /demo +any +runc/);
+  t.match((await appliance.ok(["run", "demo/plain"])).stdout, /init/);
+  const clash = await appliance.cli(["run", "demo/native"]);
+  t.equal(clash.status, 1);
+  t.match(
+    clash.stderr,
+    /Namespace demo runs its Ops under runc, and demo\/native asks for native: take engine: out of op.yaml, or have an admin run: sallyport namespace engine demo default/,
+  );
+  const started = (await appliance.ok(["audit", "log", "--json", "--type", "run.started"])).stdout;
+  t.match(started, /"engine": ?"runc"/, "the log has what started it");
+  t.match(
+    (await appliance.ok(["audit", "log", "--json", "--type", "namespace.changed"])).stdout,
+    /"engine": ?"runc"/,
+  );
+
+  await appliance.ok(["namespace", "engine", "demo", "default"]);
+  t.notMatch((await appliance.ok(["run", "demo/native"])).stdout, /init/);
+});

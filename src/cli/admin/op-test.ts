@@ -10,6 +10,7 @@ import { cleanText } from "../../core/text.ts";
 import { makeGrant } from "../../exec/grant.ts";
 import type { Run } from "../../exec/launch.ts";
 import { Learned } from "../../exec/learn.ts";
+import { withEngine } from "../../exec/oci.ts";
 import { ownProfile, Profiles } from "../../exec/profiles.ts";
 import type { RunResult } from "../../exec/result.ts";
 import type { RunHandlers } from "../../exec/run.ts";
@@ -147,7 +148,10 @@ async function runOnce(
   handlers: Partial<RunHandlers>,
   learnBitmap?: Buffer,
 ): Promise<RunResult> {
-  const order = orderOf("op-test", op.manifest, op.digest, args, {});
+  const order = orderOf("op-test", op.manifest, op.digest, args, {
+    root: undefined,
+    engine: op.manifest.engine ?? "native",
+  });
   const all: RunHandlers = {
     onStarted: () => {},
     onOutput: () => {},
@@ -158,7 +162,11 @@ async function runOnce(
   };
   const start = (program?: Uint8Array): Run => {
     const grant = withRuntime(makeGrant(order, op.bundle, [], false, program), order, "");
-    const spec = learnBitmap === undefined ? grant.spec : { ...grant.spec, learn: learnBitmap };
+    // Calls are learned natively, where the host's kernel hears of all of them.
+    const spec =
+      learnBitmap === undefined
+        ? withEngine(grant.spec, order.engine)
+        : { ...grant.spec, learn: learnBitmap };
     return launcher.run({ ...grant, spec }, all);
   };
   const profile = ownProfile(order, op.bundle);

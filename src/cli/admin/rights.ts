@@ -1,4 +1,5 @@
 import type { Command as Program } from "commander";
+import { ENGINES } from "../../core/engines.ts";
 import { SallyportError } from "../../core/errors.ts";
 import { table } from "../print.ts";
 import { common } from "../program.ts";
@@ -60,17 +61,33 @@ export function addRights(program: Program, admin: Admin): void {
     admin.show(command, "namespace.add", { name }, () => [`Added namespace ${name}.`]),
   );
   common(namespace.command("list")).action((_: object, command: Program) =>
-    admin.show<"namespace.list", { namespaces: { name: string; channels: string[] }[] }>(
-      command,
+    admin.show<
       "namespace.list",
-      {},
-      (d) =>
-        table(
-          ["NAMESPACE", "CHANNELS"],
-          d.namespaces.map((n) => [n.name, n.channels.join(",") || "any"]),
-        ),
+      { namespaces: { name: string; channels: string[]; engine: string | null }[] }
+    >(command, "namespace.list", {}, (d) =>
+      table(
+        ["NAMESPACE", "CHANNELS", "ENGINE"],
+        d.namespaces.map((n) => [n.name, n.channels.join(",") || "any", n.engine ?? "default"]),
+      ),
     ),
   );
+  common(
+    namespace
+      .command("engine <namespace> <engine>")
+      .description(`what starts all of a namespace's Ops: ${ENGINES.join(", ")}, or default: what each says`),
+  ).action((name: string, text: string, _: object, command: Program) => {
+    const engine = text === "default" ? null : ENGINES.find((known) => known === text);
+    if (engine === undefined)
+      throw new SallyportError(
+        "usage",
+        `There is no engine ${text}; there are ${ENGINES.join(", ")}, default.`,
+      );
+    return admin.show(command, "namespace.engine", { namespace: name, engine }, () => [
+      engine === null
+        ? `${name}: its Ops are started by what each says, or the host's default.`
+        : `${name}: its Ops are started by ${engine}.`,
+    ]);
+  });
   const channel = namespace
     .command("channel")
     .description("in which Slack channels a namespace's Ops may run (none listed: any)");

@@ -8,6 +8,7 @@ import {
   listChannels,
   listNamespaces,
   removeChannel,
+  setNamespaceEngine,
 } from "../../store/namespaces.ts";
 import type { Reader } from "../../store/tx.ts";
 import { userByName } from "../../store/users.ts";
@@ -52,6 +53,7 @@ export const rights: Handlers = {
       namespaces: await Promise.all(
         rows.map(async (row) => ({
           name: row.name,
+          engine: row.engine,
           channels: await listChannels(session.store.read, row.name),
         })),
       ),
@@ -79,6 +81,21 @@ export const rights: Handlers = {
         data: { channel: params.channel, change: params.action },
       });
       return { namespace: namespace.name, channel: params.channel };
+    });
+  },
+  "namespace.engine": async ({ session, caller, params }) => {
+    const { namespace: name, engine } = params;
+    await session.access.demandNamespace(caller, "administer", name);
+    return session.store.mutate(async (tx) => {
+      await setNamespaceEngine(tx, name, engine);
+      tx.log({
+        type: "namespace.changed",
+        outcome: "success",
+        actor: caller.actor,
+        namespace: name,
+        data: { engine: engine ?? "default", change: "engine" },
+      });
+      return { namespace: name, engine };
     });
   },
 };
