@@ -74,6 +74,9 @@ void notify_answer(struct loop *loop, struct run *run) {
         memset(&in, 0, sizeof in);
         if (ioctl(run->notify, SECCOMP_IOCTL_NOTIF_RECV, &in)) {
             if (errno == EINTR || errno == ENOENT) continue;
+            /* None at all: an engine hands on what a container gave it. It would be readable for ever. */
+            close(run->notify);
+            run->notify = -1;
             return;
         }
         tell(loop, run, &in.notif);

@@ -1,4 +1,13 @@
-import { readdirSync, readFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import t from "tap";
 import { OCI_ENGINES } from "../../src/core/engines.ts";
 import { testEngines } from "../../src/exec/engines.ts";
@@ -241,11 +250,67 @@ t.test("a native Op's spec is not touched", (t) => {
 const noRoot = process.getuid?.() === 0 ? false : "only root can put another's program in the engine's place";
 const crunThere =
   reports.find((r) => r.engine === "crun")?.path === "/usr/bin/crun" ? false : "no /usr/bin/crun here";
+/** A launcher that finds this program, of this owner, where crun is. */
+function withCrun(program: string, owner: number): ReturnType<typeof startLauncher> {
+  const file = join(mkdtempSync("/var/tmp/sallyport-engine-"), "crun");
+  writeFileSync(file, program, { mode: 0o755 });
+  chmodSync(file, 0o755);
+  chownSync(file, owner, owner);
+  const script = `mount --bind ${file} /usr/bin/crun && rm -r ${dirname(file)}; exec "$@"`;
+  return startLauncher({ before: ["unshare", "--mount", "sh", "-c", script, "sh"] });
+}
+
 t.test("a program that others may write is not executed", { skip: noRoot || crunThere }, async (t) => {
-  const script =
-    'cp /bin/echo /var/tmp/sallyport-engine.$$ && chown 54321 /var/tmp/sallyport-engine.$$ && mount --bind /var/tmp/sallyport-engine.$$ /usr/bin/crun && rm -f /var/tmp/sallyport-engine.$$; exec "$@"';
-  const other = startLauncher({ before: ["unshare", "--mount", "sh", "-c", script, "sh"] });
+  const other = withCrun("#!/bin/sh\necho never\n", 54_321);
   t.teardown(() => other.stop());
   const { result } = await runOp(other.launcher, { engine: "crun", argv: ["/bin/true"] });
   t.match(result, { outcome: "launch_failed", detail: /can be written by others than root/ });
+});
+
+/** Says on stdin, where the container's init would, what an engine that is taken over could: Python, since sh has no sockets. */
+const liar = (words: string): string => `#!/usr/bin/python3
+import array, os, socket, time
+s = socket.socket(fileno=os.dup(0))
+def say(word, *fds):
+    s.sendmsg([word], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+${words}
+time.sleep(60)
+`;
+const python = existsSync("/usr/bin/python3") ? false : "no /usr/bin/python3 here";
+t.test("an engine that lies to the launcher", { skip: noRoot || crunThere || python }, async (t) => {
+  const ticks = (pid: number): number => {
+    const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]!.split(" ");
+    return Number(fields[11]) + Number(fields[12]);
+  };
+  await t.test("a descriptor that is no listener does not keep the launcher busy", async (t) => {
+    const other = withCrun(liar(`say(b"S\\0\\0\\0\\0", os.open("/dev/zero", os.O_RDONLY))`), 0);
+    t.teardown(() => other.stop());
+    const began = Promise.withResolvers<void>();
+    const { run, seen } = begin(
+      other.launcher,
+      { engine: "crun", argv: ["/bin/true"] },
+      { onStarted: () => began.resolve() },
+    );
+    await began.promise;
+    const before = ticks(other.child.pid!);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    t.ok(ticks(other.child.pid!) - before < 50, "less than half of the time");
+    run.cancel(true);
+    t.equal((await seen).result.outcome, "canceled");
+    t.equal((await runOp(other.launcher, { argv: ["/bin/echo", "fine"] })).stdout, "fine\n");
+  });
+
+  for (const [what, words, outcome] of [
+    ["an end before the start", `say(b"E\\0\\0\\0\\0")`, "launch_failed"],
+    ["a word that nobody knows", `say(b"X" * 79)`, "launch_failed"],
+    ["two starts", `say(b"S\\0\\0\\0\\0"); say(b"S\\0\\0\\0\\0")`, "signaled"],
+    ["a start, then a failure", `say(b"S\\0\\0\\0\\0"); say(b"F\\1\\0\\0\\0exec")`, "signaled"],
+  ] as const)
+    await t.test(what, async (t) => {
+      const other = withCrun(liar(words), 0);
+      t.teardown(() => other.stop());
+      const { result } = await runOp(other.launcher, { engine: "crun", argv: ["/bin/true"] });
+      t.equal(result.outcome, outcome, result.detail ?? "");
+      t.equal((await runOp(other.launcher, { argv: ["/bin/echo", "fine"] })).stdout, "fine\n");
+    });
 });
