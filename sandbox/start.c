@@ -208,8 +208,11 @@ const char *run_start(struct loop *loop, struct run *run, struct spec *spec, int
     if (!step && !send_go(run->ctl, spec_fd, stdio)) step = "go";
     /* Not refused here: the child that waits is killed, and its end tells this step. */
     if (step) {
+        int error = errno;
+        /* It may have died of what it said itself, and the step here failed of that. */
+        run_hear(loop, run);
+        if (!run->failed) run->failure = (struct failure){step, error};
         run->failed = true;
-        run->failure = (struct failure){step, errno};
         run_signal(run, SIGKILL);
         run->killed = false;
     }
