@@ -26,7 +26,7 @@ export async function furnish(
   await house.init(ADMIN);
   tell("init", `key file, encrypted database, first admin ${ADMIN}`);
   await house.serve(workspace.apiUrl);
-  tell("serve", "keeper, gateway, runner and notary as separate, confined processes; sealed");
+  tell("serve", "keeper, gateway, runner, notary and egress as separate, confined processes; sealed");
   const unlocked = await house.unlock();
   if (unlocked.status !== 0) throw new SallyportError("internal", `unlock failed: ${unlocked.err.trim()}`);
   tell("unlock", "with a random passphrase, given on a descriptor");
