@@ -4,7 +4,7 @@
  *   driver time LAUNCHER SPEC FILTER SAMPLES [NAME COMMAND... ;]...    one after the other, each round in a new random order
  *   driver rate LAUNCHER SPEC FILTER MS [NAME COMMAND... ;]...         runs a second, by 1 and by 2 at a time, in turns
  *
- * OCI_MOUNTS in the environment names a mount namespace that crun, runc and runsc are started in.
+ * OCI_MOUNTS in the environment names a mount namespace that crun and runc are started in.
  * In a COMMAND, `@` is replaced by a number that is new each time; descriptor 8 is SPEC and 9 is FILTER. "fork", "spawn" and
  * "serve" are always among them: a plain fork and exec, posix_spawn (a vfork), and the persistent launcher over its socket.
  * Prints "NAME MICROSECONDS" a line, or "NAME WORKERS RUNS MICROSECONDS". */
@@ -69,6 +69,8 @@ static pid_t begin_command(const struct way *way) {
     pid = fork();
     check(pid >= 0, "fork");
     if (pid == 0) {
+        /* gVisor signals its own process group when it ends. */
+        setsid();
         if (mounts_of && way->oci && setns(mounts_of, CLONE_NEWNS)) _exit(97);
         /* Opened again: two that share a file's position would each read a part. */
         for (int i = 0; i < 2; i++) {
@@ -222,7 +224,7 @@ int main(int argc, char **argv) {
     ways[count++] = (struct way){"spawn", true_argv, true};
     ways[count++] = (struct way){"serve", NULL, false};
     for (int i = 6; i < argc && count < MAX_WAYS; i++) {
-        ways[count] = (struct way){argv[i], argv + i + 1, false, strstr("crun runc runsc", argv[i]) != NULL};
+        ways[count] = (struct way){argv[i], argv + i + 1, false, strcmp(argv[i], "crun") == 0 || strcmp(argv[i], "runc") == 0};
         count++;
         while (++i < argc && strcmp(argv[i], ";")) continue;
         if (i < argc) argv[i] = NULL;

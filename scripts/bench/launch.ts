@@ -14,7 +14,7 @@
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { repoPath } from "../../src/host/self.ts";
@@ -33,12 +33,17 @@ const median = (list: number[]): number => sorted(list)[list.length >> 1] ?? Num
 const p99 = (list: number[]): number => sorted(list)[Math.floor(list.length * 0.99)] ?? Number.NaN;
 
 const folder = mkdtempSync(join(tmpdir(), "sallyport-bench-"));
+// gVisor's own process is nobody's, and must reach the root.
+chmodSync(folder, 0o755);
 
 /** What runs /bin/true by other means; the first word of each is looked for on this machine. */
 function others(): Map<string, string[]> {
   const bundle = join(folder, "bundle");
   mkdirSync(join(bundle, "rootfs"), { recursive: true });
   writeFileSync(join(bundle, "config.json"), ociBundle(["/bin/true"]));
+  const plain = join(folder, "plain");
+  mkdirSync(join(plain, "rootfs"), { recursive: true });
+  writeFileSync(join(plain, "config.json"), ociBundle(["/bin/true"], false));
   const state = join(folder, "state");
   mkdirSync(state);
   const root = ["--root", state];
@@ -53,7 +58,7 @@ function others(): Map<string, string[]> {
       "runsc",
       [
         ...["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups", ...root],
-        ...["run", "--bundle", bundle, "@"],
+        ...["run", "--bundle", plain, "@"],
       ],
     ],
   ]);

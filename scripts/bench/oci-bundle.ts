@@ -3,8 +3,11 @@ import { repoPath } from "../../src/host/self.ts";
 
 type Rule = { action: string; errnoRet?: number };
 
-/** The config.json of a bundle that gives a command what a run of ours has, for the OCI runtimes to be measured with. */
-export function ociBundle(args: readonly string[]): string {
+/**
+ * The config.json of a bundle that gives a command what a run of ours has, for the OCI runtimes to be measured with. gVisor makes
+ * user namespaces of its own and wants none.
+ */
+export function ociBundle(args: readonly string[], hasUserNamespace = true): string {
   const seccomp = JSON.parse(readFileSync(repoPath("policies/seccomp/default.json"), "utf8")) as {
     syscalls: Rule[];
   };
@@ -61,9 +64,12 @@ export function ociBundle(args: readonly string[]): string {
       tmpfs("/tmp", "mode=1777", "size=64m"),
     ],
     linux: {
-      namespaces: ["user", "pid", "network", "ipc", "uts", "mount"].map((type) => ({ type })),
-      uidMappings: map,
-      gidMappings: map,
+      namespaces: [...(hasUserNamespace ? ["user"] : []), "pid", "network", "ipc", "uts", "mount"].map(
+        (type) => ({
+          type,
+        }),
+      ),
+      ...(hasUserNamespace ? { uidMappings: map, gidMappings: map } : {}),
       seccomp: { ...seccomp, comment: undefined },
     },
   });
