@@ -43,6 +43,10 @@ export interface OpRow {
   readonly network?: readonly string[];
   /** "name:mode" of what of the host it asks for; see core/resources. */
   readonly resources?: readonly string[];
+  /** Name of the imported root file system that it asks for; absent: the host's own. */
+  readonly root?: string | undefined;
+  /** What starts it, where its namespace or its manifest says; absent: the host's default. */
+  readonly engine?: string | undefined;
 }
 
 /** Each action and the kinds of resource that it is asked about. */

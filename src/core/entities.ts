@@ -121,6 +121,8 @@ function opEntity(op: OpRow, namespace: NamespaceRow): EntityJson {
     resources: [...(op.resources ?? [])],
   };
   if (op.channels !== null) attrs.channels = op.channels.map((id) => ref("Channel", id));
+  if (op.root !== undefined) attrs.root = op.root;
+  if (op.engine !== undefined) attrs.engine = op.engine;
   return entity(uid("Op", op.name), attrs, [uid("Namespace", namespace.name)]);
 }
 

@@ -156,19 +156,28 @@ export class Access {
     const version = op === undefined ? undefined : await getVersion(reader, namespace, name, "active");
     if (op === undefined || version === undefined) return undefined;
     const manifest = readManifest(version);
+    const namespaceEngine = (await getNamespace(reader, namespace))?.engine ?? undefined;
     return {
-      row: {
-        name: manifest.op,
-        channels: manifest.channels,
-        confirm: manifest.confirm,
-        disabled: op.disabled,
-        network: manifest.network.map(targetText),
-        resources: resourceTags(manifest, this.resources),
-      },
+      row: await this.opRow(reader, manifest, op.disabled),
       namespace: await this.namespace(reader, namespace),
-      namespaceEngine: (await getNamespace(reader, namespace))?.engine ?? undefined,
+      namespaceEngine,
       version,
       manifest,
+    };
+  }
+
+  /** What policies see of an Op: the same whatever it is that is asked about it. */
+  async opRow(reader: Reader, manifest: Manifest, disabled: boolean): Promise<OpRow> {
+    const { op: name, channels, confirm, root } = manifest;
+    return {
+      name,
+      channels,
+      confirm,
+      disabled,
+      network: manifest.network.map(targetText),
+      resources: resourceTags(manifest, this.resources),
+      root,
+      engine: (await getNamespace(reader, manifest.namespace))?.engine ?? manifest.engine,
     };
   }
 }
@@ -183,6 +192,15 @@ export function readManifest(version: OpVersion): Manifest {
       `${version.namespace}/${version.name} was published under rules that this version no longer accepts; publish it again.`,
       { cause },
     );
+  }
+}
+
+/** Null where `readManifest` throws. */
+export function tryManifest(version: OpVersion): Manifest | null {
+  try {
+    return readManifest(version);
+  } catch {
+    return null;
   }
 }
 

@@ -1,7 +1,6 @@
 import type { Logger } from "pino";
 import type { Authorizer } from "../core/authorizer.ts";
 import { argTypesOf } from "../core/authorizer.ts";
-import type { Manifest } from "../core/manifest.ts";
 import type { ResourceModes } from "../core/resources.ts";
 import { listIdentities } from "../store/identities.ts";
 import { activeOps, getVersion, type OpVersion } from "../store/ops.ts";
@@ -11,7 +10,7 @@ import { getSetting, getText, SETTINGS } from "../store/settings.ts";
 import type { Store } from "../store/store.ts";
 import type { Tx } from "../store/tx.ts";
 import type { MessageOf } from "../wire/messages.ts";
-import { Access, readManifest } from "./access.ts";
+import { Access, tryManifest } from "./access.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { runDocument } from "./documents.ts";
 import { EgressClient } from "./egress.ts";
@@ -147,14 +146,6 @@ export async function refreshArgTypes(authorizer: Authorizer, store: Store): Pro
   const manifests = versions.map(tryManifest);
   authorizer.replace({ argTypes: argTypesOf(manifests.filter((manifest) => manifest !== null)) });
   return versions.filter((_, i) => manifests[i] === null);
-}
-
-function tryManifest(version: OpVersion): Manifest | null {
-  try {
-    return readManifest(version);
-  } catch {
-    return null;
-  }
 }
 
 async function logUnreadable(store: Store, versions: readonly OpVersion[]): Promise<void> {

@@ -334,3 +334,22 @@ when { context.source == "slack" } unless { resource.resources.isEmpty() };`;
   t.match(may("activate", ["spool:rw"]), { allow: false, policies: ["no-spool"] });
   t.match(may("run", ["logs:ro"], SLACK), { allow: false, policies: ["nothing-from-slack"] });
 });
+
+t.test(
+  "a site's policy can forbid by root file system and by engine, which not every Op names",
+  async (t) => {
+    const site = `@id("no-images")
+forbid (principal, action == Action::"run", resource is Op) when { resource has root };
+@id("second-kernel")
+forbid (principal, action == Action::"run", resource is Op)
+unless { resource has engine && resource.engine == "gvisor" };`;
+    const authorizer = withPolicies(site);
+    const pat = user("pat", [{ role: "runner", namespace: "web" }]);
+    const may = (more: Partial<OpRow>) =>
+      authorizer.authorize(ask(pat, "run", { kind: "op", op: { ...OP, ...more }, namespace: WEB }, TTY));
+    t.ok(may({ engine: "gvisor" }).allow);
+    t.match(may({}), { allow: false, policies: ["second-kernel"] });
+    t.match(may({ engine: "crun" }), { allow: false, policies: ["second-kernel"] });
+    t.match(may({ engine: "gvisor", root: "python" }), { allow: false, policies: ["no-images"] });
+  },
+);

@@ -1,9 +1,10 @@
+import type { OpRow } from "../../core/authorizer.ts";
 import { openBundle } from "../../core/bundle.ts";
 import { asSallyportError, SallyportError } from "../../core/errors.ts";
 import { parseOpRef } from "../../core/identity.ts";
-import { manifestFromJson, manifestToJson } from "../../core/manifest.ts";
+import { manifestToJson } from "../../core/manifest.ts";
 import { manifestWarnings, profileWarnings } from "../../core/manifest-warnings.ts";
-import { resourceTags, unlistedResources } from "../../core/resources.ts";
+import { unlistedResources } from "../../core/resources.ts";
 import { listNamespaces } from "../../store/namespaces.ts";
 import {
   activateVersion,
@@ -15,6 +16,7 @@ import {
   setOpDisabled,
 } from "../../store/ops.ts";
 import { getUser } from "../../store/users.ts";
+import { readManifest, tryManifest } from "../access.ts";
 import { visibleOps } from "../find-op.ts";
 import { refreshArgTypes } from "../open-session.ts";
 import { interpreterWarnings, rootOf } from "../runtimes.ts";
@@ -27,6 +29,11 @@ export const ops: Handlers = {
     const opened = await openOrRefuse(session, caller, parts[0]!);
     const { manifest, digest } = opened;
     await session.access.demandNamespace(caller, "publish", manifest.namespace);
+    await session.access.demand(caller, "publish", {
+      kind: "op",
+      op: await session.access.opRow(session.store.read, manifest, false),
+      namespace: await session.access.namespace(session.store.read, manifest.namespace),
+    });
     const narrowed = await checkProfile(session, caller, opened);
     await rootOf(session.store.read, manifest);
     const version = await session.store.mutate(async (tx) => {
@@ -86,6 +93,7 @@ export const ops: Handlers = {
     const { session, caller, params } = context;
     const { version } = await shown(session, caller, params.op, params.version);
     await demandOn(context, "activate", version);
+    readManifest(version);
     await session.store.mutate(async (tx) => {
       await activateVersion(tx, version.namespace, version.name, version.number);
       await setOpDisabled(tx, version.namespace, version.name, false);
@@ -181,10 +189,7 @@ async function demandOn(
   version: OpVersion,
 ): Promise<void> {
   const namespace = await session.access.namespace(session.store.read, version.namespace);
-  const manifest = manifestFromJson(version.manifest);
-  const { op: name, channels, confirm } = manifest;
-  const resources = resourceTags(manifest, session.access.resources);
-  const op = { name, channels, confirm, disabled: false, resources };
+  const op = await rowOf(session, version, false);
   await session.access.demand(caller, action, { kind: "op", op, namespace });
 }
 
@@ -203,16 +208,16 @@ async function shown(
   if (version === undefined)
     throw new SallyportError("not_found", `Op ${typed}${number === "active" ? "" : `, version ${number}`}.`);
   const row = await session.access.namespace(session.store.read, namespace);
-  const manifest = manifestFromJson(version.manifest);
-  const resource = {
-    name: manifest.op,
-    channels: manifest.channels,
-    confirm: manifest.confirm,
-    disabled: op.disabled,
-    resources: resourceTags(manifest, session.access.resources),
-  };
+  const resource = await rowOf(session, version, op.disabled);
   await session.access.demand(caller, "show", { kind: "op", op: resource, namespace: row });
   return { version, active: op.active };
+}
+
+/** One that this version can't read can be looked for and disabled, and nothing else. */
+async function rowOf({ access, store }: Session, version: OpVersion, disabled: boolean): Promise<OpRow> {
+  const manifest = tryManifest(version);
+  if (manifest !== null) return access.opRow(store.read, manifest, disabled);
+  return { name: `${version.namespace}/${version.name}`, channels: [], confirm: "local", disabled };
 }
 
 async function describe(session: Session, version: OpVersion, whole: boolean): Promise<unknown> {
@@ -223,6 +228,6 @@ async function describe(session: Session, version: OpVersion, whole: boolean): P
     publisher: (await getUser(session.store.read, version.publisher))?.name ?? version.publisher,
     published: new Date(version.created).toISOString(),
     bytes: version.bytes,
-    ...(whole ? { manifest: manifestFromJson(version.manifest) } : {}),
+    ...(whole ? { manifest: readManifest(version) } : {}),
   };
 }

@@ -1,9 +1,9 @@
 import { SallyportError } from "../../core/errors.ts";
 import { checkName } from "../../core/identity.ts";
-import { manifestFromJson } from "../../core/manifest.ts";
 import { activeOps } from "../../store/ops.ts";
 import { getRuntime, listRuntimes, removeRuntimeName, setRuntime } from "../../store/runtimes.ts";
 import type { Reader } from "../../store/tx.ts";
+import { tryManifest } from "../access.ts";
 import type { Session } from "../session.ts";
 import type { Handlers } from "./command.ts";
 
@@ -82,8 +82,9 @@ async function ifUnused(session: Session, digest: string): Promise<string | null
 async function opsByRoot(reader: Reader): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
   for (const version of await activeOps(reader)) {
-    const { root, op } = manifestFromJson(version.manifest);
-    if (root !== undefined) found.set(root, [...(found.get(root) ?? []), op]);
+    // One that can't be read can't run either.
+    const { root, op } = tryManifest(version) ?? {};
+    if (root !== undefined && op !== undefined) found.set(root, [...(found.get(root) ?? []), op]);
   }
   return found;
 }
