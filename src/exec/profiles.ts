@@ -4,7 +4,7 @@ import { SallyportError } from "../core/errors.ts";
 import { asset } from "../host/asset.ts";
 import { GRACE_MS, makePlainGrant, type RunOrder } from "./grant.ts";
 import type { Launcher, Run } from "./launch.ts";
-import { canceledEarly, launchFailed } from "./result.ts";
+import { canceledEarly, launchFailed, type RunResult } from "./result.ts";
 
 /** A compiled profile of a bundle. */
 export interface Compiled {
@@ -58,22 +58,29 @@ export class Profiles {
   run(profile: Uint8Array, start: (program: Uint8Array) => Run): Run {
     let live: Run | undefined;
     let canceled = false;
+    const cancel = Promise.withResolvers<undefined>();
     const begun = Promise.withResolvers<void>();
-    const begin = async () => {
-      const { program } = await this.compile(profile);
-      if (canceled) return canceledEarly();
-      live = start(program);
+    const begin = async (): Promise<RunResult> => {
+      const compiling = this.compile(profile).catch((error: unknown) =>
+        launchFailed(`seccomp: ${reasonOf(error)}`),
+      );
+      // A compile goes on, for the next run; nobody waits for it to hear that a run was canceled.
+      const compiled = await Promise.race([compiling, cancel.promise]);
+      if (canceled || compiled === undefined) return canceledEarly();
+      if ("outcome" in compiled) return compiled;
+      live = start(compiled.program);
       begun.resolve();
       return live.finished;
     };
     const finished = begin()
-      .catch((error: unknown) => launchFailed(`seccomp: ${reasonOf(error)}`))
+      .catch((error: unknown) => launchFailed(reasonOf(error)))
       .finally(() => begun.resolve());
     return {
       finished,
       begun: begun.promise,
       cancel: (now) => {
         canceled = true;
+        cancel.resolve(undefined);
         live?.cancel(now);
       },
     };

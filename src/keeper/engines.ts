@@ -12,6 +12,13 @@ export function engineOf({ manifest, namespaceEngine }: Op, ready: Ready): Engin
   return namespaceEngine ?? manifest.engine ?? ready?.engine ?? "native";
 }
 
+/** Why a run that was taken while no runner had told its default can't start after all; null where it can. */
+export function lateConflict(op: Op, ready: Ready, listed: ResourceModes): string | null {
+  const engine = engineOf(op, ready);
+  const conflict = engineConflict(engine, op.manifest, listed);
+  return conflict === null ? null : `It would be started by ${engine}: ${conflict}.`;
+}
+
 /** Why no run of this Op may start: its engine is not the namespace's, is missing, or failed its self-test. */
 export function engineObstacle(
   op: Op,

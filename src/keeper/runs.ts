@@ -7,7 +7,7 @@ import type { Message, MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import type { Caller } from "./callers.ts";
 import type { EgressClient } from "./egress.ts";
-import { engineObstacle, engineOf } from "./engines.ts";
+import { engineObstacle, engineOf, lateConflict } from "./engines.ts";
 import type { Peers } from "./peers.ts";
 import { admit, admitCancel, logRefusal, obstacleTo, refusedNow } from "./run-checks.ts";
 import { orderOf } from "./run-order.ts";
@@ -255,7 +255,10 @@ export class Runs {
 
   /** Holds its slot. What it throws leaves the run queued. */
   async #start(live: Live): Promise<void> {
-    const refused = live.cancelWanted ? CANCELED_EARLY : await refusedNow(this.#access, this.#store, live);
+    const refused = live.cancelWanted
+      ? CANCELED_EARLY
+      : (lateConflict(live.op, this.#ready, this.#access.resources) ??
+        (await refusedNow(this.#access, this.#store, live)));
     if (live.ending) return;
     if (refused !== null) {
       await this.#end(live, { state: "canceled", reason: refused });

@@ -1,4 +1,6 @@
 import t from "tap";
+import { SallyportError } from "../../src/core/errors.ts";
+import type { Launcher } from "../../src/exec/launch.ts";
 import { Profiles } from "../../src/exec/profiles.ts";
 import { plainGrant, startLauncher } from "./launcher.ts";
 
@@ -89,3 +91,20 @@ t.test("a run waits for its profile; a cancel meanwhile ends it before it began"
   t.match(await bad.finished, { outcome: "launch_failed", detail: /never does: mount/ });
   await bad.begun;
 });
+
+t.test(
+  "a cancel waits for no compiler, and what fails after it is not told as the profile's fault",
+  async (t) => {
+    const hangs = {
+      run: () => ({ finished: new Promise<never>(() => {}), cancel: () => {} }),
+    } as unknown as Launcher;
+    const waiting = new Profiles(hangs).run(text([allow("read")]), () => t.fail("started") as never);
+    waiting.cancel(false);
+    t.equal((await waiting.finished).outcome, "canceled");
+    await waiting.begun;
+    const moved = profiles.run(text([allow(...SHELL)]), () => {
+      throw new SallyportError("launch_failed", "The root file system moved.");
+    });
+    t.match(await moved.finished, { outcome: "launch_failed", detail: "The root file system moved." });
+  },
+);

@@ -105,11 +105,11 @@ export class Rig {
   }
 
   /** The runner joins and reports its self-test. */
-  join(ok = true): void {
+  join(ok = true, more: Partial<MessageOf<"runner.ready">> = {}): void {
     this.connected = true;
     const checks = [{ name: "mounts", ok, detail: ok ? "" : "it got out" }];
     this.runs.receive(
-      { type: "runner.ready", ok, checks, cgroup: "none", degraded: [], facts: GOOD_HOST },
+      { type: "runner.ready", ok, checks, cgroup: "none", degraded: [], facts: GOOD_HOST, ...more },
       [],
     );
   }

@@ -1,7 +1,8 @@
 import t from "tap";
 import { SallyportError } from "../../src/core/errors.ts";
 import { queryLog } from "../../src/store/log-query.ts";
-import { codeOf } from "../store/scratch.ts";
+import { setRuntime } from "../../src/store/runtimes.ts";
+import { codeOf, HEARTBEAT } from "../store/scratch.ts";
 import { Rig, watch } from "./runs-rig.ts";
 
 const damaged = () => new SallyportError("database_damaged", "A page is bad.");
@@ -188,6 +189,28 @@ t.test("a runner that was not tested yet gets no order", async (t) => {
   t.same(rig.orders(), []);
   t.match((await listener.over).row, { state: "lost" });
 });
+
+t.test(
+  "an Op that the host's default engine can't run is not ordered, though it was taken before that was known",
+  async (t) => {
+    const rig = await Rig.make(t, 1, { more: "root: tiny\n" });
+    await rig.store.mutate(async (tx) => {
+      tx.log(HEARTBEAT);
+      await setRuntime(tx, { name: "tiny", digest: `sha256:${"0".repeat(64)}` });
+    });
+    const listener = watch();
+    const { row } = await rig.request(listener);
+    t.equal(row.state, "queued", "no runner is there");
+    rig.join(true, { engine: "crun" });
+    const ended = await listener.over;
+    t.match(ended.row, {
+      state: "canceled",
+      reason: /^It would be started by crun: an imported root file system/,
+    });
+    t.same(rig.orders(), []);
+    t.equal(rig.runs.running, 0);
+  },
+);
 
 t.test("refused calls: the first of each is an entry, and a run can't fill the log with them", async (t) => {
   const rig = await Rig.make(t);
