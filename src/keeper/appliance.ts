@@ -30,6 +30,8 @@ import { STATE_FILES } from "./state-dir.ts";
 
 const STOP_RUNS_MS = 500;
 const LOCK_STEP_MS = 1000;
+/** For what egress has to tell of the runs that were ended. */
+const LAST_CONNECTIONS_MS = 300;
 
 const ROLES = ["gateway", "runner", "notary", "egress"] as const;
 
@@ -327,6 +329,7 @@ export class Appliance {
   async #endSession(session: Session, last: AuditEvent | undefined): Promise<void> {
     session.end();
     await session.runs.stopAll(STOP_RUNS_MS);
+    await session.egress.settled(LAST_CONNECTIONS_MS);
     if (last !== undefined) await this.#logEnd(session.store, last);
     await session.checkpoints.stop();
     this.#session = undefined;

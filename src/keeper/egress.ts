@@ -66,6 +66,12 @@ export class EgressClient {
       this.#runs.delete(run);
   }
 
+  /** Resolves when every run that is over was told of to its last connection, or after `ms`. */
+  async settled(ms: number): Promise<void> {
+    const until = Date.now() + ms;
+    while (this.#runs.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
   receive(message: Message): void {
     if (message.type === "egress.granted") this.#runs.get(message.run)?.settle(null);
     else if (message.type === "egress.revoked") this.#runs.delete(message.run);

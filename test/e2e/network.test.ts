@@ -337,10 +337,16 @@ t.test("a lock ends a run's connections with it", async (t) => {
     15_000,
     () => appliance.log,
   );
+  const id = (line: Event | undefined) =>
+    (line as unknown as { process?: { entity_id: string } })?.process?.entity_id;
+  const run = id(events("run.started").at(-1));
   await appliance.ok(["lock"]);
   await until(() => sockets.size === 0, 15_000);
   await running;
-  t.pass("the server saw the end");
+  await until(() => events("appliance.locked").length > 0, 15_000);
+  const ends = [...events("network.closed"), ...events("network.failed")].filter((line) => id(line) === run);
+  t.equal(ends.length, 1, "and the log has it, with its bytes");
+  t.match(ends[0]?.sallyport, { bytesOut: /^[1-9]/ });
 });
 
 const link = (pid: number, fd: string): string => {

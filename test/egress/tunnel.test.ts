@@ -3,6 +3,7 @@ import t from "tap";
 import { parseBlock } from "../../src/core/addresses.ts";
 import { Reports, type Summary } from "../../src/egress/reports.ts";
 import { type Report, type Rules, serveTunnel, type Target } from "../../src/egress/tunnel.ts";
+import { Message } from "../../src/wire/messages.ts";
 import { until } from "../e2e/appliance.ts";
 import { hello, message, name, records, sni } from "./hello.ts";
 
@@ -413,4 +414,15 @@ t.test("very many connections are added up, and none is lost", async (t) => {
   t.equal(sum("closed", "count"), 5000);
   t.equal(sum("closed", "bytesIn"), 15_000);
   t.equal(sum("refused", "count"), 5000);
+});
+
+t.test("what an Op can bring egress to say is never more than the keeper takes", async (t) => {
+  const long = (letter: string): string => [63, 63, 63, 61].map((n) => letter.repeat(n)).join(".");
+  const bench = await Bench.make(t, (b) => {
+    b.target = { ...b.target, host: long("a") };
+  });
+  const { report } = await bench.ask(hello({ extensions: [sni(name(long("b")))] }));
+  t.match(report, { outcome: "refused", reason: /^the TLS ClientHello is for bbb/ });
+  const message = { type: "egress.connection", run: "r-0001", ...report, count: 1 };
+  t.ok(Message.safeParse(message).success, `${report.reason?.length} characters`);
 });

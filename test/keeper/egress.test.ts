@@ -132,6 +132,26 @@ t.test("what egress reports is logged under its run, until the run is forgotten"
   t.equal(rig.sent.filter((message) => message.type === "egress.revoke").length, 1, "told once");
 });
 
+t.test("what waits for the last connections hears when all were told of, and not much longer", async (t) => {
+  const rig = new Rig();
+  await rig.client.settled(60_000);
+  const way = rig.client.grant(rig.live("r-0001", TARGETS));
+  rig.granted("r-0001");
+  await way;
+  rig.client.revoke("r-0001");
+  let settled = false;
+  const waiting = rig.client.settled(60_000).then(() => {
+    settled = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.notOk(settled);
+  rig.client.receive({ type: "egress.revoked", run: "r-0001" });
+  await waiting;
+  void rig.client.grant(rig.live("r-0002", TARGETS)).catch(() => undefined);
+  await rig.client.settled(20);
+  t.pass("given up");
+});
+
 t.test("runs that live on without egress are told of", async (t) => {
   const rig = new Rig();
   const way = rig.client.grant(rig.live("r-0001", TARGETS));
