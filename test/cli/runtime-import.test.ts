@@ -182,6 +182,25 @@ const BAD: Readonly<Record<string, [() => string, RegExp]>> = {
     () => image(Array.from({ length: 1001 }, () => file("same", ""))),
     /more than 1000/,
   ],
+  "directories that no entry names": [
+    () => image(Array.from({ length: 9 }, (_, i) => pax({ path: `${i}/${"d/".repeat(120)}f` }))),
+    /more than 1000/,
+  ],
+  "links that lead up and down without end": [
+    () => {
+      const long = Array.from({ length: 600 }, () => "d/..").join("/");
+      return image([
+        dir("d"),
+        ...Array.from({ length: 8 }, (_, i) => ({
+          name: `l${i}`,
+          type: "2",
+          pax: { linkpath: i === 7 ? long : `${long}/l${i + 1}` },
+        })),
+        file("l0/x"),
+      ]);
+    },
+    /too many directories/,
+  ],
   "files that are too much together": [
     () => image(Array.from({ length: 9 }, (_, i) => ({ name: `${i}`, bytes: Buffer.alloc(1024 * 1024) }))),
     /more than 8388608 bytes/,

@@ -20,6 +20,10 @@ const OWN_ETC = ["passwd", "group", "hosts", "nsswitch.conf", "resolv.conf"];
 const DEPTH = 128;
 const COMPONENT_BYTES = 255;
 const FOLLOWED = 40;
+/** Parts of one path, those of the links on its way too. */
+const STEPS = 4096;
+/** Bytes of all names and link targets, which are kept in memory. */
+const NAMES_BYTES = 128 * 1024 * 1024;
 
 interface Directory {
   readonly kind: "directory";
@@ -57,6 +61,7 @@ export class Tree {
   #layer = 0;
   #bytes = 0;
   #entries = 0;
+  #names = 0;
   /** Devices, pipes, and what else is not there afterwards. */
   dropped = 0;
 
@@ -80,8 +85,9 @@ export class Tree {
 
   /** `content` gives the file's bytes, piece by piece. */
   async add(entry: TarEntry, content: () => Promise<Buffer | null>): Promise<void> {
-    if (++this.#entries > this.#limits.entries)
-      throw bad(`It holds more than ${this.#limits.entries} files and directories.`);
+    this.#count();
+    this.#names += entry.name.length + entry.link.length;
+    if (this.#names > NAMES_BYTES) throw bad(`Its names have more than ${NAMES_BYTES} bytes together.`);
     const parts = partsOf(entry.name);
     const name = parts.pop();
     if (name === undefined) {
@@ -99,6 +105,11 @@ export class Tree {
       this.#remove(parent, name, Number.POSITIVE_INFINITY);
       this.dropped++;
     }
+  }
+
+  #count(): void {
+    if (++this.#entries > this.#limits.entries)
+      throw bad(`It holds more than ${this.#limits.entries} files and directories.`);
   }
 
   /** The run's own files get their places, links are made, everything is read-only and on the disk. */
@@ -135,8 +146,10 @@ export class Tree {
     const ahead = [...given];
     const way: Directory[] = [this.#root];
     let followed = 0;
+    let steps = 0;
     for (let part = ahead.shift(); part !== undefined; part = ahead.shift()) {
       const here = way.at(-1)!;
+      if (++steps > STEPS) throw bad(`${show(given.join("/"))} leads through too many directories.`);
       if (part === "..") {
         if (way.length > 1) way.pop();
         continue;
@@ -144,6 +157,8 @@ export class Tree {
       const child = here.children.get(part);
       if (child === undefined || child.kind === "directory") {
         if (way.length > DEPTH) throw bad(`${show(given.join("/"))} is more than ${DEPTH} directories deep.`);
+        // A path of its own for each entry would be a hundred directories of its own.
+        if (child === undefined) this.#count();
         way.push(child ?? this.#makeDirectory(here, part));
       } else if (child.kind === "symlink") {
         if (++followed > FOLLOWED) throw bad(`${show(given.join("/"))} leads through too many links.`);
