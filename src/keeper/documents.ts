@@ -122,8 +122,7 @@ export function duration(ms: number): string {
     : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
-/** How an Op is called and what it takes. */
-/** `resources`: as the gate names them, "name:mode". */
+/** How an Op is called and what it takes. `resources`: as the gate names them, "name:mode". */
 export function opDocument(
   manifest: Manifest,
   version: number,
@@ -143,7 +142,9 @@ export function opDocument(
         ["Digest", digest],
         ["Confirmation", manifest.confirm],
         ["Time limit", duration(manifest.limits.timeMs)],
-        ...(resources.length === 0 ? [] : [["Given of the host", resources.join(", ")] as [string, string]]),
+        ...(resources.length === 0
+          ? []
+          : [["Given of the host", resources.join(", ").slice(0, 1500)] as [string, string]]),
       ],
     },
   ];

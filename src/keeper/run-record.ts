@@ -156,9 +156,24 @@ export function endingOf(m: Finished): Ending {
   };
 }
 
-/** What `runs show` tells of what the run used, and of what bounded it. Times in whole ms, sizes in bytes. */
+/** Of runs.usage (store/schema.ts). */
+const USAGE_CHARS = 4096;
+
+/**
+ * What `runs show` tells of what the run used, and of what bounded it. Times in whole ms, sizes in bytes. An Op chooses what it is
+ * refused, and must not keep its outcome from being recorded by it: what finds no room is one sum.
+ */
 function usageOf(m: Finished): string {
-  const { peakMemoryBytes, processes, outputBytes, truncated, limitedBy, denied } = m;
+  for (let told = m.denied.length; ; told--) {
+    const count = m.denied.slice(told).reduce((sum, d) => sum + d.count, 0);
+    const rest = told === m.denied.length ? [] : [{ call: "others", count }];
+    const text = usageText(m, [...m.denied.slice(0, told), ...rest]);
+    if (text.length <= USAGE_CHARS || told === 0) return text;
+  }
+}
+
+function usageText(m: Finished, denied: Finished["denied"]): string {
+  const { peakMemoryBytes, processes, outputBytes, truncated, limitedBy } = m;
   const [wallMs, userMs, systemMs] = [m.durationMs, m.userMs, m.systemMs].map(Math.round) as [
     number,
     number,

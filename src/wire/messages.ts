@@ -10,6 +10,7 @@ const runId = z.string().regex(/^[a-z0-9-]{4,40}$/);
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const base64Hash = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
 const count = z.int().min(0);
+const resourceName = z.string().regex(/^[a-z][a-z0-9_-]{0,39}$/);
 const token = z.string().regex(/^[0-9a-f]{32}$/);
 
 export const SlackIdentity = z.strictObject({
@@ -199,7 +200,7 @@ const runOrder = z.strictObject({
   seccomp: z.string().max(256),
   network: z.array(z.string().max(300)).max(32),
   /** Names of what root listed; the runner alone knows what they stand for. */
-  resources: z.array(z.string().max(40)).max(32).optional(),
+  resources: z.array(resourceName).max(32).optional(),
   /** Of an imported root file system; absent: the host's own. */
   root: digest.optional(),
   /** Where the run hands over its listeners, and by which token it is known there; only with `network`. */
@@ -236,13 +237,14 @@ const runProgress = z.strictObject({
   text: z.string().max(500),
   percent: z.number().min(0).max(100).nullable(),
 });
-const deniedCall = z.strictObject({ call: z.string().max(64), count });
+const callText = z.string().regex(/^[ -~]{1,64}$/);
+const deniedCall = z.strictObject({ call: callText, count });
 const runDenied = z.strictObject({
   type: z.literal("run.denied"),
   run: runId,
-  call: z.string().max(64),
+  call: callText,
   /** As the run numbers it, and the name that it gave itself; null where the host does not tell. */
-  process: z.strictObject({ pid: count, name: z.string().max(16) }).nullable(),
+  process: z.strictObject({ pid: count, name: z.string().regex(/^[ -~]{0,16}$/) }).nullable(),
 });
 const runFinished = z.strictObject({
   type: z.literal("run.finished"),
@@ -265,7 +267,7 @@ const runFinished = z.strictObject({
   truncated: z.boolean(),
   denied: z.array(deniedCall).max(64),
   /** The resource of the host for which the launch failed. */
-  resource: z.string().max(64).optional(),
+  resource: resourceName.optional(),
 });
 
 // ---- notary --------------------------------------------------------------------------------------------------------

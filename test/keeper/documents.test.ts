@@ -1,8 +1,10 @@
 import t from "tap";
-import { runDocument } from "../../src/keeper/documents.ts";
+import { parseManifest } from "../../src/core/manifest.ts";
+import { opDocument, runDocument } from "../../src/keeper/documents.ts";
 import { outputMessages } from "../../src/keeper/output-messages.ts";
 import type { Shown } from "../../src/keeper/run-output.ts";
 import { renderDocument } from "../../src/slack/render.ts";
+import { Document } from "../../src/wire/document.ts";
 import { renderMessage } from "../../src/workspace/index.ts";
 import { viewOf } from "./run-view.ts";
 
@@ -80,3 +82,24 @@ t.test("progress stands on one line, in a frame, as the Op's own", async (t) => 
   t.match(shown, /^│ Progress: The sandbox refused: nothing␊Approved by alice␍␊Exit: 0\\u\{2028\}Run: r-1$/m);
   t.notMatch(shown, /^(· )?(The sandbox refused|Approved|Exit:)/m);
 });
+
+t.test(
+  "whatever an Op's manifest says, what is shown of it is a document that the gateway takes",
+  async (t) => {
+    const name = (letter: string, i: number): string => `${letter.repeat(39 - String(i).length)}${i}`;
+    const resources = Array.from({ length: 32 }, (_, i) => name("r", i));
+    const inputs = Array.from(
+      { length: 32 },
+      (_, i) => `i${i}: {type: string, description: "${"d".repeat(150)}", required: true}`,
+    );
+    const manifest = parseManifest(`op: web/restart
+summary: ${"s".repeat(200)}
+run: ["/bin/true"]
+inputs: {${inputs.join(", ")}}
+resources: [${resources.join(", ")}]
+`);
+    const tags = manifest.resources.map((resource) => `${resource}:unlisted`);
+    const shown = Document.safeParse(opDocument(manifest, 1, `sha256:${"0".repeat(64)}`, tags));
+    t.ok(shown.success, String(shown.error));
+  },
+);

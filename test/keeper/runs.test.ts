@@ -228,3 +228,25 @@ t.test("refused calls: the first of each is an entry, and a run can't fill the l
   t.equal(new Set(entries.map((e) => e.entry.toString())).size, 64);
   t.match(entries[0]?.entry.toString(), /"main\.sh"/, "with its process");
 });
+
+t.test("an Op that is refused very many different calls has an outcome all the same", async (t) => {
+  const rig = await Rig.make(t);
+  rig.join();
+  const listener = watch();
+  const { row } = await rig.request(listener);
+  const denied = Array.from({ length: 62 }, (_, i) => ({
+    call: `unshare(${i}`.padEnd(64, "|"),
+    count: 1000,
+  }));
+  rig.finish(row.id, { denied });
+  const { usage } = (await listener.over).row;
+  const told = (JSON.parse(usage ?? "") as { denied: typeof denied }).denied;
+  t.equal((await rig.state(row.id))?.state, "succeeded");
+  t.same(told[0], denied[0]);
+  t.match(told.at(-1), { call: "others" });
+  t.equal(
+    told.reduce((sum, d) => sum + d.count, 0),
+    62_000,
+    "none is lost",
+  );
+});
