@@ -159,8 +159,13 @@ napi_value fn_send_fds(napi_env env, napi_callback_info info) {
             continue;
         }
         if (errno == EINTR) continue;
-        if (errno != EAGAIN) return h_fail(env, "sendmsg", errno);
+        if (errno != EAGAIN && errno != ETOOMANYREFS) return h_fail(env, "sendmsg", errno);
         long left = deadline - now_ms();
+        /* Descriptors under way are counted by account: others of it may have many, for a moment. */
+        if (errno == ETOOMANYREFS && left > 0) {
+            poll(NULL, 0, 10);
+            continue;
+        }
         struct pollfd p = {sock, POLLOUT, 0};
         if (left <= 0 || poll(&p, 1, (int)left) == 0) return h_fail(env, "sendmsg", EAGAIN);
     }
