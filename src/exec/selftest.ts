@@ -52,7 +52,8 @@ export async function selfTest(launcher: Launcher): Promise<SelfTest> {
   return { ok: checks.every((c) => c.ok), checks, cgroup: hello.cgroup, degraded };
 }
 
-const NO_CGROUP =
+/** Told where that is what root chose. */
+export const NO_CGROUP =
   "limits: best-effort. No cgroup bounds memory and processes: rlimits, tmpfs sizes, a look every 250 ms and the wall clock are all there is";
 
 function degradedBy(started: Started): string[] {

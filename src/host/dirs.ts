@@ -6,6 +6,8 @@ export type Dirs = { state: string; run: string; log: string };
 
 /** Of sun_path (unix(7)), the final NUL left off. */
 const SOCKET_PATH_BYTES = 107;
+/** Of those in the run directory. */
+export const LONGEST_SOCKET = "egress.sock";
 const NAMES = ["state", "run", "log"] as const;
 const ROOT_DIRS: Dirs = { state: "/var/lib/sallyport", run: "/run/sallyport", log: "/var/log/sallyport" };
 
@@ -23,7 +25,7 @@ export function resolveDirs(
       return [name, isAbsolute(given) ? given : resolve(given)];
     }),
   ) as Dirs;
-  checkSocketPath(join(dirs.run, "admin.sock"));
+  checkSocketPath(join(dirs.run, LONGEST_SOCKET));
   return dirs;
 }
 

@@ -11,7 +11,7 @@ import { withResources } from "../exec/resources.ts";
 import { canceledEarly, launchFailed, type RunResult } from "../exec/result.ts";
 import type { RunHandlers } from "../exec/run.ts";
 import { withRuntime } from "../exec/runtime.ts";
-import { type SelfTest, selfTest } from "../exec/selftest.ts";
+import { NO_CGROUP, type SelfTest, selfTest } from "../exec/selftest.ts";
 import { readHostFacts } from "../host/facts.ts";
 import { harden } from "../host/harden.ts";
 import { type HostResource, HostResources } from "../host/resources.ts";
@@ -135,7 +135,8 @@ class Runner {
       ok,
       checks,
       cgroup,
-      degraded: [...degraded],
+      // Where limits are required nothing is degraded by their absence: no Op runs.
+      degraded: degraded.filter((text) => !(this.#limitsRequired && text === NO_CGROUP)),
       facts,
       engine: this.#engine,
     });

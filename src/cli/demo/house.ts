@@ -16,11 +16,12 @@ import { dirname, join } from "node:path";
 import type { Writable } from "node:stream";
 import { ERRORS, SallyportError } from "../../core/errors.ts";
 import { asset, assetNames } from "../../host/asset.ts";
+import { LONGEST_SOCKET } from "../../host/dirs.ts";
 import { selfExec } from "../../host/self.ts";
 import { FLOOR } from "../../keys/kdf.ts";
 
 /** A Unix socket's path has room for 107 bytes, and this is what comes below the directory. */
-const MAX_DIR = 107 - "/run/admin.sock".length;
+const MAX_DIR = 107 - `/run/${LONGEST_SOCKET}`.length;
 const START_MS = 20_000;
 const STOP_MS = 1800;
 const RESTART_MS = 5000;
