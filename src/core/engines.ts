@@ -1,4 +1,5 @@
 import type { Manifest } from "./manifest.ts";
+import { NODE_PATH } from "./manifest-command.ts";
 import type { ResourceModes } from "./resources.ts";
 
 /** What may start an Op: the launcher itself, or an OCI runtime of the host inside the launcher's outer sandbox. */
@@ -26,7 +27,8 @@ export function engineConflict(
   if (engine === "native") return null;
   if (root !== undefined)
     return `an imported root file system (root: ${root}) goes with engine: native alone; an engine of the host must not be given an image's libraries`;
-  if (engine === "gvisor" && command.kind === "runtime" && command.runtime === "node")
+  const isNode = command.kind === "runtime" ? command.runtime === "node" : command.argv[0] === NODE_PATH;
+  if (engine === "gvisor" && isNode)
     return "runtime: node needs memory files that can't be executed (MFD_NOEXEC_SEAL), which gVisor does not know; take native, crun or runc, or have run: name a Node of the host";
   const socket = resources.find((name) => listed.get(name) === "socket");
   if (engine === "gvisor" && socket !== undefined)

@@ -10,12 +10,19 @@ export function resourceTags(manifest: Pick<Manifest, "resources">, listed: Reso
   return manifest.resources.map((name) => `${name}:${listed.get(name) ?? "unlisted"}`);
 }
 
-/** Sentences on what this host does not list; such an Op can't run here. */
-export function unlistedResources(manifest: Pick<Manifest, "resources">, listed: ResourceModes): string[] {
-  return manifest.resources
-    .filter((name) => !listed.has(name))
-    .map(
-      (name) =>
+/** Sentences on what this host does not list, or the Op's profile keeps it from; such an Op can't run here. */
+export function resourceFaults(
+  { resources, seccomp }: Pick<Manifest, "resources" | "seccomp">,
+  listed: ResourceModes,
+): string[] {
+  return resources.flatMap((name) => {
+    const mode = listed.get(name);
+    if (mode === undefined)
+      return [
         `it asks for the resource ${name}, which sallyport.yaml of this host does not list under resources`,
-    );
+      ];
+    return mode === "socket" && seccomp === "strict"
+      ? [`the resource ${name} is a socket, and seccomp: strict lets an Op connect to none; leave it out`]
+      : [];
+  });
 }

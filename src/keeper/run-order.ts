@@ -5,7 +5,7 @@ import { sizeFault } from "../core/launch-size.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { targetText } from "../core/manifest-shape.ts";
 import { ungrantable } from "../core/manifest-warnings.ts";
-import { type ResourceModes, unlistedResources } from "../core/resources.ts";
+import { type ResourceModes, resourceFaults } from "../core/resources.ts";
 import type { MessageOf } from "../wire/messages.ts";
 
 /** Throws `input_invalid` before anything is recorded. */
@@ -16,9 +16,9 @@ export function checkArgsSize(manifest: Manifest, args: Args): void {
 
 /** `listed`: what this host lists. Throws `unsupported`, before anything is recorded as requested. */
 export function refuseUngrantable(manifest: Manifest, listed: ResourceModes): void {
-  const unlisted = unlistedResources(manifest, listed);
-  if (unlisted.length > 0)
-    throw new SallyportError("unsupported", `${manifest.op} can't run here: ${unlisted.join("; ")}.`);
+  const faults = resourceFaults(manifest, listed);
+  if (faults.length > 0)
+    throw new SallyportError("unsupported", `${manifest.op} can't run here: ${faults.join("; ")}.`);
   const asked = ungrantable(manifest);
   if (asked.length > 0)
     throw new SallyportError("unsupported", `${manifest.op} asks for ${asked.join(", ")}.`);

@@ -114,6 +114,7 @@ t.test("what does not go together is refused before anything is recorded", async
   const before = (await appliance.ok(["runs", "list", "--json"])).stdout;
   const cases: [string, string, string, RegExp][] = [
     ["on-gvisor", "gvisor", "runtime: node\nentry: main.ts\n", /MFD_NOEXEC_SEAL/],
+    ["on-gvisor-too", "gvisor", 'run: ["/run/runtime/node", "main.ts"]\n', /MFD_NOEXEC_SEAL/],
     ["talks", "gvisor", 'run: ["/bin/true"]\nresources: [daemon]\n', /gVisor does not connect/],
     ["rooted", "crun", 'run: ["/bin/true"]\nroot: image\n', /engine: native alone/],
   ];

@@ -60,3 +60,20 @@ t.test("what the host does not list is refused before anything is recorded as re
   t.same(await entries(rig, "run.requested"), []);
   t.match(await entries(rig, "request.refused"), [{ policy: "unsupported" }]);
 });
+
+t.test(
+  "a socket that the Op's profile lets it connect to by no means is refused before it is recorded",
+  async (t) => {
+    const more = "resources: [agent]\nseccomp: strict\n";
+    const rig = await Rig.make(t, 1, { more, listed: new Map([["agent", "socket"]]) });
+    rig.join();
+    await t.rejects(rig.request(), {
+      code: "unsupported",
+      message: /agent is a socket, and seccomp: strict/,
+    });
+    t.same(await entries(rig, "run.requested"), []);
+    const files = await Rig.make(t, 1, { more, listed: new Map([["agent", "ro"]]) });
+    files.join();
+    t.ok((await files.request()).row.id);
+  },
+);

@@ -4,7 +4,7 @@ import { asSallyportError, SallyportError } from "../../core/errors.ts";
 import { parseOpRef } from "../../core/identity.ts";
 import { manifestToJson } from "../../core/manifest.ts";
 import { manifestWarnings, profileWarnings } from "../../core/manifest-warnings.ts";
-import { unlistedResources } from "../../core/resources.ts";
+import { resourceFaults } from "../../core/resources.ts";
 import { listNamespaces } from "../../store/namespaces.ts";
 import {
   activateVersion,
@@ -65,7 +65,7 @@ export const ops: Handlers = {
         ...manifestWarnings(manifest),
         ...narrowed,
         ...interpreterWarnings(manifest),
-        ...unlistedResources(manifest, session.access.resources).map((why) => `it can't run here: ${why}.`),
+        ...resourceFaults(manifest, session.access.resources).map((why) => `it can't run here: ${why}.`),
       ],
     };
   },
