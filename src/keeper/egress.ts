@@ -9,6 +9,9 @@ import type { Live } from "./run-types.ts";
 /** In the run directory; the supervisor makes it, egress listens on it, the launcher's runs connect to it. */
 export const EGRESS_SOCKET = "egress.sock";
 const ANSWER_MS = 5000;
+/** Twice what egress tells of a run at most (src/egress/reports.ts): one that was taken over must not fill the log. */
+const ENTRIES = 1000;
+const ENTRIES_PER_SECOND = 50;
 
 type Way = { socket: string; token: string };
 /** A run that egress knows: what its entries in the log say. */
@@ -17,6 +20,8 @@ type Granted = {
   op: string;
   namespace: string;
   settle: (error: SallyportError | null) => void;
+  since: number;
+  entries: number;
 };
 
 /** Tells egress where each run may go, and logs what it reports. */
@@ -53,7 +58,8 @@ export class EgressClient {
       };
       const timer = setTimeout(() => settle(noWay("did not answer in time")), ANSWER_MS);
       const { actor } = caller;
-      this.#runs.set(run, { actor, op: op.row.name, namespace: op.namespace.name, settle });
+      const granted = { actor, op: op.row.name, namespace: op.namespace.name, settle };
+      this.#runs.set(run, { ...granted, since: performance.now(), entries: 0 });
       if (!this.#peers.send("egress", { type: "egress.grant", run, token, targets }))
         settle(noWay("is not there"));
     });
@@ -92,7 +98,13 @@ export class EgressClient {
 
   #log(message: MessageOf<"egress.connection">): void {
     const granted = this.#runs.get(message.run);
-    if (granted !== undefined) this.#write(granted, message);
+    if (granted === undefined) return;
+    const room = ENTRIES + ((performance.now() - granted.since) / 1000) * ENTRIES_PER_SECOND;
+    if (++granted.entries <= room) this.#write(granted, message);
+    else if (granted.entries - 1 <= room) {
+      const reason = "egress tells of more connections than there can be; what follows is not written down";
+      this.#write(granted, { ...message, outcome: "failed", reason });
+    }
   }
 
   #write({ actor, op, namespace }: Granted, m: MessageOf<"egress.connection">): void {

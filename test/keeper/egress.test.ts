@@ -152,6 +152,16 @@ t.test("what waits for the last connections hears when all were told of, and not
   t.pass("given up");
 });
 
+t.test("an egress that was taken over can't fill the log", async (t) => {
+  const rig = new Rig();
+  const way = rig.client.grant(rig.live("r-0001", TARGETS));
+  rig.granted("r-0001");
+  await way;
+  for (let i = 0; i < 20_000; i++) rig.connection("r-0001");
+  t.ok(rig.logged.length >= 1001 && rig.logged.length < 10_000, `${rig.logged.length}`);
+  t.ok(rig.logged.some((event) => /more connections than there can be/.test(event.reason ?? "")));
+});
+
 t.test("runs that live on without egress are told of", async (t) => {
   const rig = new Rig();
   const way = rig.client.grant(rig.live("r-0001", TARGETS));
