@@ -26,5 +26,8 @@ extern const struct probe probe_processes[];
 extern const struct probe probe_kernel[];
 extern const struct probe probe_network[];
 extern const struct probe probe_facts[];
+extern const struct probe probe_rights[];
+extern const struct probe probe_ways[];
+extern const struct probe probe_bombs[];
 
 #endif

@@ -235,5 +235,5 @@ const struct probe probe_files[] = {
 	{NULL, NULL, 0},
 };
 
-const struct probe *const probe_tables[] = {probe_files,  probe_processes, probe_kernel,
-					    probe_network, probe_facts,     NULL};
+const struct probe *const probe_tables[] = {probe_files,  probe_processes, probe_kernel, probe_network,
+					    probe_facts,  probe_rights,    probe_ways,   probe_bombs, NULL};

@@ -78,6 +78,24 @@ static void local(const char *name, int abstract)
 static void p_abstract(char *name) { local(name, 1); }
 static void p_unix(char *path) { local(path, 0); }
 
+/* Listens on an abstract name for as long as it may run. */
+static void p_listen(char *name)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t length = strlen(name);
+	if (length > sizeof at.sun_path - 2)
+		length = sizeof at.sun_path - 2;
+	memcpy(at.sun_path + 1, name, length);
+	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, size) != 0 || listen(fd, 8) != 0) {
+		outcome(-1);
+		return;
+	}
+	for (;;)
+		pause();
+}
+
 /* Interfaces with flags: "lo:down". */
 static void p_interfaces(char *argument)
 {
@@ -117,6 +135,7 @@ const struct probe probe_network[] = {
 	{"udp", p_udp, 0},
 	{"abstract", p_abstract, 0},
 	{"unix", p_unix, 0},
+	{"listen", p_listen, 60},
 	{"interfaces", p_interfaces, 0},
 	{"socket", p_socket, 0},
 	{NULL, NULL, 0},

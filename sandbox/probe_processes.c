@@ -13,8 +13,11 @@
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/ptrace.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -80,8 +83,36 @@ static void p_hostname(char *argument)
 
 /* "KEY": a System V segment of that key that somebody else made. */
 static void p_sysv(char *key) { outcome(shmget((key_t)atoi(key), 1, 0)); }
-static void p_sysv_make(char *key) { outcome(shmget((key_t)atoi(key), 4096, IPC_CREAT | 0666)); }
 static void p_mq(char *name) { outcome(mq_open(name, O_RDWR)); }
+
+/* One of each kind of System V under one key, and a POSIX queue of that name: what others must not find. */
+static void p_ipc_make(char *key)
+{
+	int id = atoi(key);
+	char name[32];
+	struct mq_attr small = {.mq_maxmsg = 1, .mq_msgsize = 1};
+	snprintf(name, sizeof name, "/probe-%d", id);
+	umask(0);
+	if (shmget(id, 4096, IPC_CREAT | 0666) < 0 || semget(id, 1, IPC_CREAT | 0666) < 0 || msgget(id, IPC_CREAT | 0666) < 0)
+		outcome(-1);
+	else
+		/* An Op may be refused the queue, which is as good. */
+		outcome(mq_open(name, O_RDWR | O_CREAT, 0666, &small) < 0 && errno != EMFILE && errno != EACCES ? -1 : 0);
+}
+
+static void p_ipc_remove(char *key)
+{
+	int id = atoi(key);
+	char name[32];
+	snprintf(name, sizeof name, "/probe-%d", id);
+	mq_unlink(name);
+	shmctl(shmget(id, 1, 0), IPC_RMID, NULL);
+	semctl(semget(id, 1, 0), 0, IPC_RMID);
+	outcome(msgctl(msgget(id, 0), IPC_RMID, NULL));
+}
+
+static void p_sem(char *key) { outcome(semget(atoi(key), 1, 0)); }
+static void p_msg(char *key) { outcome(msgget(atoi(key), 0)); }
 
 static void idle(void)
 {
@@ -198,8 +229,11 @@ const struct probe probe_processes[] = {
 	{"setuid", p_setuid, 0},
 	{"hostname", p_hostname, 0},
 	{"sysv", p_sysv, 0},
-	{"sysv-make", p_sysv_make, 0},
 	{"mq", p_mq, 0},
+	{"ipc-make", p_ipc_make, 0},
+	{"ipc-remove", p_ipc_remove, 0},
+	{"sem", p_sem, 0},
+	{"msg", p_msg, 0},
 	{"sleep", p_sleep, 0},
 	{"stubborn", p_stubborn, 0},
 	{"daemon", p_daemon, 0},

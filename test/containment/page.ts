@@ -1,7 +1,7 @@
 import { OCI_ENGINES } from "../../src/core/engines.ts";
 import { type Attempt, BATTERY } from "../../src/exec/battery.ts";
 import { OCI_DIFFERENCES } from "../../src/exec/oci-battery.ts";
-import { TABLE_DIFFERENCES } from "./oci-table.ts";
+import { tableDifferences } from "./oci-table.ts";
 import { isReported } from "./reported.ts";
 import { containmentTable } from "./table.ts";
 
@@ -43,11 +43,13 @@ const cell = (text: string): string => text.replaceAll("|", "\\|");
 const code = (text: string): string => `\`${cell(text)}\``;
 const plain = (expect: RegExp): string => expect.source.replace(/^\^(.*)\$$/, "$1").replaceAll("\\/", "/");
 
+const DIFFERENCES = tableDifferences({ pid: 0 });
+
 function row(attempt: Attempt): string {
   const others = OCI_ENGINES.filter(
     (engine) =>
-      OCI_DIFFERENCES[engine]?.[attempt.probe] !== undefined ||
-      TABLE_DIFFERENCES[engine]?.[attempt.probe] !== undefined,
+      OCI_DIFFERENCES[engine][attempt.probe] !== undefined ||
+      DIFFERENCES[engine][attempt.probe] !== undefined,
   );
   const report = isReported(attempt) ? "yes" : "";
   return `| ${cell(attempt.name)} | ${code(plain(attempt.expect))} | ${report} | ${others.join(", ")} |`;
@@ -55,7 +57,8 @@ function row(attempt: Attempt): string {
 
 /** docs/containment.md. */
 export function page(): string {
-  const bait = { port: 0, abstract: "BAIT", socket: "BAIT", file: "BAIT", pid: 0, hostname: "BAIT" };
+  const [file, socket, shared] = ["/BAIT", "/BAIT", "/dev/shm/BAIT"];
+  const bait = { port: 0, abstract: "BAIT", socket, file, shared, key: 0, pid: 0, hostname: "BAIT" };
   const groups = { "at every start, and when doctor asks": BATTERY, ...containmentTable(bait) };
   const lines = [
     "# What an Op tries, and what must come of it",

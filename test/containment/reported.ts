@@ -11,6 +11,12 @@ const QUIET = [
   "call:syslog",
   "call:lookup_dcookie",
   "call:process_madvise",
+  "call:request_key",
+  "call:modify_ldt",
+  "call:move_pages",
+  "call:migrate_pages",
+  "call:name_to_handle_at",
+  "call:memfd_secret",
 ];
 /** No call is refused: it ends the process, is answered by a file system or an address, or is a fact. */
 const CALLS = /^(call:|socket:|tcp:|udp:|ptrace:|traceme$|vm-|pidfd-getfd:|listener$|interfaces$)/;

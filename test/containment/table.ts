@@ -1,4 +1,5 @@
 import type { Attempt } from "../../src/exec/battery.ts";
+import { waysTable } from "./table-ways.ts";
 
 /** What stands on the host while the attempts run, so that each of them has something real to reach for. */
 export interface HostBait {
@@ -10,6 +11,10 @@ export interface HostBait {
   readonly socket: string;
   /** A file that everybody may read. */
   readonly file: string;
+  /** A file in /dev/shm that everybody may read. */
+  readonly shared: string;
+  /** System V shared memory, semaphores and a queue of this key, and a POSIX queue "/probe-KEY", open to everybody. */
+  readonly key: number;
   /** A process of the host, of the user that the launcher runs as. */
   readonly pid: number;
   readonly hostname: string;
@@ -141,9 +146,13 @@ export function containmentTable(bait: HostBait): Readonly<Record<string, readon
     ipc: [
       {
         name: "a message queue of the host",
-        probe: "mq:/sallyport-bait",
+        probe: `mq:/probe-${bait.key}`,
         expect: /^(ENOENT|EPERM|ENOSYS|EACCES)$/,
       },
+      { name: "shared memory of the host", probe: `sysv:${bait.key}`, expect: NO_SUCH },
+      { name: "semaphores of the host", probe: `sem:${bait.key}`, expect: NO_SUCH },
+      { name: "messages of the host", probe: `msg:${bait.key}`, expect: NO_SUCH },
+      { name: "the host's /dev/shm", probe: `read:${bait.shared}`, expect: NO_SUCH },
       { name: "keyctl", probe: "call:keyctl", expect: /^(ENOSYS|EPERM)$/ },
       { name: "add_key", probe: "call:add_key", expect: /^(ENOSYS|EPERM)$/ },
     ],
@@ -205,5 +214,6 @@ export function containmentTable(bait: HostBait): Readonly<Record<string, readon
       { name: "seccomp", probe: "status:Seccomp", expect: /^2$/, proc: true },
       { name: "no controlling terminal", probe: "read:/dev/tty", expect: /^(ENOENT|ENXIO)$/ },
     ],
+    ...waysTable(bait),
   };
 }
