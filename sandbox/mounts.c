@@ -139,6 +139,20 @@ static void make_dev(void) {
     must(mount("tmpfs", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=16m,nr_inodes=1024"), "dev/shm");
 }
 
+/* The kernel counts these for the account that started us too, root included: of its 128 instances one run could take all, and
+   no other program of that account had any. Where it can't be written the run goes on with what there is. */
+static void bound_inotify(const char *proc) {
+    static const char *const bounds[][2] = {{"max_inotify_instances", "8"}, {"max_inotify_watches", "4096"}};
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "%s/sys/user/%s", proc, bounds[i][0]);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0) continue;
+        if (write(fd, bounds[i][1], strlen(bounds[i][1])) < 0) errno = 0;
+        close(fd);
+    }
+}
+
 /* Read-only as a whole: no sysctl, no sysrq, no oom score, whatever the files' own modes say. */
 static void make_proc(struct child *c) {
     static const char *const files[] = {"kcore", "kallsyms", "keys", "key-users", "timer_list", "sysrq-trigger", "latency_stats",
@@ -157,6 +171,7 @@ static void make_proc(struct child *c) {
     int sysctl = open("proc/sys/vm/memfd_noexec", O_WRONLY | O_CLOEXEC);
     if (sysctl < 0 || write(sysctl, "2", 1) != 1) c->flags |= STARTED_NO_MEMFD_SYSCTL;
     if (sysctl >= 0) close(sysctl);
+    bound_inotify("proc");
     char path[48];
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         snprintf(path, sizeof path, "proc/%s", files[i]);
@@ -220,6 +235,8 @@ void mounts_build(struct child *c) {
     struct sources sources;
     must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private");
     umask(022);
+    /* An engine mounts a /proc of its own, too late for this. Here it is still the host's, which shows each its own bounds. */
+    if (c->spec->engine) bound_inotify("/proc");
     if (!c->spec->root) open_sources(&sources);
     make_root(c);
     if (!c->spec->root) make_programs(c, &sources);
