@@ -1,13 +1,20 @@
+import { existsSync, statSync } from "node:fs";
 import t from "tap";
 import { BATTERY, judge, readAnswers } from "../../src/exec/battery.ts";
 import { selfTest } from "../../src/exec/selftest.ts";
 import { harden } from "../../src/host/harden.ts";
-import { runOp, startLauncher } from "../exec/launcher.ts";
+import { runOp, sh, startLauncher } from "../exec/launcher.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
 import { layBait, lookAt } from "./bait.ts";
 import { containmentTable } from "./table.ts";
 
 t.setTimeout(FILE_TIMEOUT);
+
+/** A program that would run as root outside. */
+const setuid =
+  ["su", "passwd", "newgrp", "chsh", "mount"]
+    .map((name) => `/usr/bin/${name}`)
+    .find((path) => existsSync(path) && (statSync(path).mode & 0o4000) !== 0) ?? null;
 
 const bait = await layBait(t);
 const isRoot = process.getuid?.() === 0;
@@ -53,6 +60,32 @@ for (const user of users) {
         }
       });
     }
+
+    await t.test(
+      "a setuid program stays who it is",
+      { skip: setuid === null && "no setuid program here" },
+      async (t) => {
+        // The loader says who it is, unless it runs as another than who started it.
+        const { stdout } = await runOp(launcher, { argv: sh('LD_SHOW_AUXV=1 "$1" --help', setuid!) });
+        const [, uid, euid] = /AT_UID: +(\d+)\nAT_EUID: +(\d+)/.exec(stdout) ?? [];
+        t.equal(uid, "1000");
+        t.equal(euid, "1000");
+        t.match(stdout, /AT_SECURE: +0\n/);
+      },
+    );
+
+    await t.test("a crash leaves no core, and none can be asked for", async (t) => {
+      const script =
+        "cd /tmp; (kill -SEGV $$); sh -c 'kill -ABRT $$'; ls -A /tmp; ulimit -c unlimited || echo refused";
+      const seen = await runOp(launcher, { argv: sh(`ulimit -c; (${script}) 2>&1`) });
+      t.match(seen.stdout, /^0\n/);
+      t.notMatch(seen.stdout, /core dumped|^core/m);
+      const asked = await runOp(launcher, {
+        argv: sh("ulimit -c unlimited; sh -c 'cd /tmp; kill -SEGV $$'; ls -A /tmp"),
+      });
+      t.match(asked.stderr, /ulimit/);
+      t.equal(asked.stdout, "");
+    });
 
     await t.test("what they tried to change of the host is as it was", async (t) => {
       t.strictSame(lookAt(bait, child), before);

@@ -72,19 +72,48 @@ for (const user of users) {
       t.match(zombies.stdout.trim(), /^[1-6]$/, "orphans are reaped");
     });
 
-    await t.test("open files", async (t) => {
-      const script = `import os
-made = []
-try:
-    while True: made.append(os.open("/dev/null", os.O_RDONLY))
-except OSError as error:
-    print(len(made) > 100, error.errno == 24)
-`;
-      const files = [{ tree: "op", path: "open.py", mode: 0o444, bytes: Buffer.from(script) }] as const;
-      const python = await runOp(launcher, { argv: ["python3", "open.py"], files });
-      if (python.result.exit === 127 || python.result.outcome !== "exited")
-        t.comment(JSON.stringify(python.result));
-      t.equal(python.stdout, "True True\n", "EMFILE");
+    await t.test(
+      "memory of no process: segments, memfds, full pipes and sockets",
+      { skip: unbounded },
+      async (t) => {
+        for (const kind of ["segment", "memfd", "pipes", "sockets"]) {
+          const fits = await runOp(launcher, { argv: ["./probe", `${kind}:8`], memoryBytes: 64 << 20 });
+          t.match(fits.stdout, /OK/, kind);
+          const bomb = await runOp(launcher, {
+            // Pipes are small again once the account has many large ones: several processes fill what one can't.
+            argv: sh(`for i in 1 2 3; do ./probe ${kind}:400 & done; wait`),
+            memoryBytes: 64 << 20,
+          });
+          t.match(bomb.result.detail, /memory limit/, kind);
+          t.ok(bomb.result.peakMemoryBytes <= 66 << 20, `${kind}: ${bomb.result.peakMemoryBytes}`);
+        }
+      },
+    );
+
+    await t.test(
+      "what each process is given: descriptors, locked memory, timers, signals, inotify",
+      async (t) => {
+        let noProc = false;
+        const probes = ["files:5000", "lock-memory:1", "timers:5000", "signals:5000", "inotify:5000"];
+        const seen = await runOp(
+          launcher,
+          { argv: ["./probe", ...probes] },
+          { onStarted: (frame) => (noProc = frame.noProc) },
+        );
+        const answers = readAnswers(seen.stdout);
+        t.equal(answers.get("files:5000"), "1020 EMFILE");
+        t.match(answers.get("lock-memory:1"), /^(ENOMEM|EPERM|EAGAIN)$/);
+        t.equal(answers.get("timers:5000"), "1024 EAGAIN");
+        t.equal(answers.get("signals:5000"), "1024 EAGAIN");
+        if (!noProc) t.equal(answers.get("inotify:5000"), "8 EMFILE");
+      },
+    );
+
+    await t.test("a file of a TiB that holds nothing takes nothing, and can't be filled", async (t) => {
+      const seen = await runOp(launcher, { argv: ["./probe", "sparse:/tmp/x", "sparse:/dev/shm/x"] });
+      const answers = readAnswers(seen.stdout);
+      t.equal(answers.get("sparse:/tmp/x"), "4 ENOSPC", "4 KiB");
+      t.equal(answers.get("sparse:/dev/shm/x"), "4 ENOSPC");
     });
 
     await t.test("floods of stderr and fd 3 are cut, and end with the run", async (t) => {

@@ -259,6 +259,36 @@ t.test("one run's listeners are its own: the processes and sockets inside are th
   t.notMatch(got.stdout, /egress|sock/);
 });
 
+t.test("another run's proxy is out of reach, while that run lives", async (t) => {
+  // It holds a tunnel open to what only its own grant names.
+  const slow = `curl -sS --cacert cert.pem https://localhost:${https}/slow`;
+  await publish("other", slow, `network: [${target(https)}]\nlimits: {time: 60s}`);
+  const other = appliance.cli(["run", "demo/other"]);
+  await until(
+    () => sockets.size === 1,
+    15_000,
+    () => appliance.log,
+  );
+  const id = events("run.started").at(-1)! as unknown as { process: { entity_id: string } };
+  const got = await run(
+    "neighbour",
+    `exec 2>&1
+curl -sS -m 20 -k https://localhost:${https}/; echo "its target: $?"
+for port in 3127 3129 8080; do curl -sS -m 5 -x http://127.0.0.1:$port --proxytunnel http://localhost:${https}/; echo "its proxy: $?"; done
+ls /run`,
+    target(raw),
+  );
+  t.match(got.stdout, /its target: [1-9]/);
+  t.equal(got.stdout.match(/its proxy: [1-9]/g)?.length, 3, got.stdout);
+  t.match(got.stdout, /\nempty\nsecrets\n$/, "no socket leads there");
+  const [refused] = await refusals(got, 1);
+  t.match(refused, /localhost:[0-9]+: the Op's manifest does not name this target/);
+  t.equal(sockets.size, 1, "the other's tunnel is the only connection");
+  await appliance.ok(["cancel", id.process.entity_id]);
+  await other;
+  await until(() => sockets.size === 0, 15_000);
+});
+
 t.test("more than 64 connections at once are refused, and the 64 stay", async (t) => {
   const got = await run(
     "many",

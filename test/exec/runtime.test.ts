@@ -134,6 +134,28 @@ setTimeout(() => {
   t.match(seen, { stdout: "undefined 0\n0\n", stderr: "", result: EXITED });
 });
 
+t.test("node: the Node that it runs in can't be rewritten", async (t) => {
+  const seen = await run("node", {
+    "main.cjs": `
+const fs = require("node:fs");
+const tried = (what, call) => { try { call(); console.log(what, "DONE"); } catch (error) { console.log(what, error.code); } };
+for (const path of ["/run/runtime/node", "/proc/self/exe", "/proc/1/exe"]) {
+  tried("write", () => fs.openSync(path, "r+"));
+  tried("empty", () => fs.truncateSync(path, 0));
+  tried("mode", () => fs.chmodSync(path, 0o777));
+  tried("times", () => fs.utimesSync(path, 1, 1));
+}
+tried("put aside", () => fs.renameSync("/run/runtime/node", "/run/runtime/old"));
+tried("put away", () => fs.unlinkSync("/run/runtime/node"));
+tried("put over", () => fs.symlinkSync("/op/main.cjs", "/run/runtime/other"));
+tried("put under", () => fs.linkSync("/run/runtime/node", "/tmp/node"));
+`,
+  });
+  const answers = seen.stdout.trim().split("\n");
+  t.equal(answers.length, 16, seen.stderr);
+  for (const answer of answers) t.match(answer, / (EROFS|EACCES|EPERM|ETXTBSY|EBUSY|EXDEV)$/);
+});
+
 t.test("python", { skip: noPython }, async (t) => {
   const seen = await run(
     "python",
