@@ -89,6 +89,21 @@ for (const user of users) {
         t.equal(hostname(), bait.hostname);
       });
 
+      await t.test("disk, processes and descriptors end at their limits", async (t) => {
+        const probes = ["fill:/tmp/x", "fill:/dev/shm/x"];
+        // gVisor makes a process, a file or a descriptor in milliseconds; what bounds them is the run's cgroup.
+        if (engine !== "gvisor") probes.push("inodes:/tmp", "inodes:/dev/shm", "forks:500", "files:5000");
+        const argv = ["./probe", ...probes];
+        const answers = readAnswers((await runOp(launcher, { engine, argv, tmpBytes: 2 << 20 })).stdout);
+        t.equal(answers.get("fill:/tmp/x"), "2048 ENOSPC");
+        t.equal(answers.get("fill:/dev/shm/x"), "16384 ENOSPC");
+        if (engine === "gvisor") return;
+        t.match(answers.get("inodes:/tmp"), /^\d{1,4} ENOSPC$/);
+        t.match(answers.get("inodes:/dev/shm"), /^\d{1,4} ENOSPC$/);
+        t.match(answers.get("forks:500"), /^\d\d EAGAIN$/);
+        t.equal(answers.get("files:5000"), "1020 EMFILE");
+      });
+
       await t.test("what it tried to change of the host is as it was", async (t) => {
         t.strictSame(lookAt(bait, child), before);
       });
