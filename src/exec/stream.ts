@@ -68,6 +68,7 @@ export class OutputStream {
 
   /** Tells that no process of the run is left, so that the end of the pipe must come soon. */
   expectEnd(): void {
+    if (this.#socket.destroyed) return;
     this.#stall ??= setTimeout(() => this.#onStall(), STALL_MS);
   }
 

@@ -104,3 +104,12 @@ t.test("a pipe that somebody keeps open does not keep the run", async (t) => {
   t.strictSame(o.parts.map(String), ["last words"]);
   await o.end();
 });
+
+t.test("a pipe that is at its end already is not waited for", async (t) => {
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const o = open();
+  await o.end();
+  const before = timers();
+  o.stream.expectEnd();
+  t.equal(timers(), before);
+});
