@@ -102,6 +102,41 @@ for (const user of users) {
       },
     );
 
+    const needsRoot = isRoot ? false : "needs root to make one";
+    for (const engine of ["native", "crun", "runc"] as const)
+      await t.test(
+        `a device of its own account stays as it is, ${engine}`,
+        { skip: needsRoot },
+        async (t) => {
+          const uid = user.uid ?? 0;
+          const script = `mount -t tmpfs tmpfs /mnt && mknod -m 600 /mnt/null c 1 3 && chown ${uid} /mnt/null &&
+          mount --bind /mnt/null /dev/null && exec "$@"`;
+          const owning = startLauncher({
+            uid: user.uid,
+            before: ["unshare", "--mount", "sh", "-c", script, "sh"],
+          });
+          const device = `/proc/${owning.child.pid}/root/dev/null`;
+          await owning.launcher.hello;
+          t.match(statSync(device), { uid, mode: 0o020600 });
+          const probes = ["chmod", "chown", "times", "xattr"].map((change) => `${change}:/dev/null`);
+          const seen = await runOp(owning.launcher, {
+            engine,
+            argv: sh('echo fine >/dev/null && echo written; exec ./probe "$@"', ...probes),
+          });
+          if (engine !== "native" && seen.result.outcome === "launch_failed") {
+            t.pass("", { skip: `${engine} is not installed here` });
+            await owning.stop();
+            return;
+          }
+          const answers = readAnswers(seen.stdout);
+          t.equal(answers.size, probes.length, seen.stderr);
+          if (user.uid !== undefined) t.match(seen.stdout, /^written$/m, "it can be used all the same");
+          for (const answer of answers.values()) t.match(answer, /^(EROFS|EPERM|EACCES)$/);
+          t.match(statSync(device), { uid, mode: 0o020600 });
+          await owning.stop();
+        },
+      );
+
     const shared = isRoot ? false : "needs root to share mounts";
     await t.test("mounts that the host shares are private in a run", { skip: shared }, async (t) => {
       const before = ["unshare", "--mount", "--propagation", "shared"];

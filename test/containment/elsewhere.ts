@@ -34,6 +34,21 @@ export const ELSEWHERE: readonly Elsewhere[] = [
     "they succeed: something real is reached for",
     "the same probe outside",
   ),
+  by("battery.test.ts", "native, crun, runc")(
+    "change a device that belongs to the account outside",
+    "EROFS; it can be used",
+    "a device of its own account",
+  ),
+  battery(
+    "do what Landlock alone refuses",
+    "refused, unless the launcher says that there is none",
+    "Landlock stands",
+  ),
+  battery(
+    "mount events from and to the host",
+    "private, also where the host shares its mounts",
+    "mounts that the host shares",
+  ),
   oci("change anything of the host by any attempt above", "as it was", "what it tried to change of the host"),
   oci("read what is masked in /proc", "nothing is in there", "masked files of /proc"),
   oci("see the engine, its bundle, its state", "not there", "the engine, its bundle"),
