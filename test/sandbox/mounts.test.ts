@@ -28,8 +28,11 @@ for (const { name, user } of USERS)
       );
     for (const { point, options } of mounts) {
       t.ok(options.includes("nosuid"), `${point}: nosuid`);
-      // A device's own node is what it is for.
-      if (DEVICE.test(point)) continue;
+      if (DEVICE.test(point)) {
+        // Its node is what it is for, and opens to write all the same.
+        t.ok(options.includes("ro") && options.includes("noexec"), `${point}: its mode is not the Op's`);
+        continue;
+      }
       t.ok(options.includes("nodev"), `${point}: nodev`);
       t.equal(options.includes("noexec"), !PROGRAMS.test(point), `${point}: noexec where nothing must run`);
       t.equal(options.includes("ro"), !WRITABLE.test(point), `${point}: read-only but for /tmp and /dev/shm`);
