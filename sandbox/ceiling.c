@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto.h"
+
 void ceiling_add(struct ceiling *c, int call, uint32_t action, const struct scmp_arg_cmp *args, unsigned count, bool narrow) {
     if (call < 0 || call >= CEILING_CALLS) return;
     if (narrow) c->narrow[call] = true;
@@ -89,10 +91,11 @@ static size_t program(scmp_filter_ctx ctx, struct sock_filter *out, size_t room,
 }
 
 void ceiling_write(scmp_filter_ctx ceiling, scmp_filter_ctx profile, int out) {
-    static struct sock_filter code[BPF_MAXINSNS];
+    static struct sock_filter code[BPF_MAXINSNS - FILTER_AROUND];
+    const size_t room = sizeof code / sizeof *code;
     if (beyond[0]) refuse("it allows what the ceiling never does", beyond);
-    size_t first = program(ceiling, code, BPF_MAXINSNS, "the ceiling");
-    size_t all = first + program(profile, code + first, BPF_MAXINSNS - first, "with the ceiling's before it");
+    size_t first = program(ceiling, code, room, "the ceiling");
+    size_t all = first + program(profile, code + first, room - first, "with the ceiling's before it");
     for (size_t i = 0; i < first; i++)
         if (code[i].code == (BPF_RET | BPF_K) && code[i].k == SECCOMP_RET_ALLOW)
             code[i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JA, (uint32_t)(first - i - 1), 0, 0);

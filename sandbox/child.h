@@ -60,6 +60,8 @@ void files_write(struct child *c, const char *root, enum tree tree, uint16_t mod
 void caps_drop(void);
 void limits_apply(const struct child *c);
 void landlock_op(struct child *c);
+/* Puts in front of the filter what keeps the core limit. */
+void core_limit_keep(struct spec *spec);
 /* Installs the filter; returns a listener descriptor where the filter notifies, else -1. */
 int seccomp_install(struct sock_filter *filter, size_t len);
 _Noreturn void init_run(struct child *c);

@@ -28,8 +28,10 @@ static napi_value fn_set_dumpable(napi_env env, napi_callback_info info) {
 static napi_value fn_disable_core_dumps(napi_env env, napi_callback_info info) {
     napi_value argv[1];
     if (!h_args(env, info, 0, argv)) return NULL;
-    struct rlimit none = {0, 0};
-    if (setrlimit(RLIMIT_CORE, &none)) return h_fail(env, "setrlimit(RLIMIT_CORE)", errno);
+    /* 1, not 0: a core_pattern that names a program ignores 0 (core(5)). What is started from here inherits it, Ops included.
+       EPERM: it is 0 already, and we may not raise it. */
+    struct rlimit none = {1, 1};
+    if (setrlimit(RLIMIT_CORE, &none) && errno != EPERM) return h_fail(env, "setrlimit(RLIMIT_CORE)", errno);
     return NULL;
 }
 

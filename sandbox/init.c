@@ -66,6 +66,7 @@ static int op_main(void *arg) {
     must(close_range(c->has_fd3 ? 4 : 3, INT_MAX, CLOSE_RANGE_CLOEXEC), "close_range");
     landlock_op(c);
     if (c->spec->learn) learn_rewrite(c->spec);
+    else core_limit_keep(c->spec);
     setid_refuse(c);
     c->listener = seccomp_install(c->spec->filter, c->spec->filter_len);
     exec_op(c);

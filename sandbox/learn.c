@@ -42,6 +42,7 @@ static size_t tail(struct sock_filter *out) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
     };
+    _Static_assert(sizeof code <= FILTER_AROUND * sizeof *code, "room");
     memcpy(out, code, sizeof code);
     return sizeof code / sizeof *code;
 }
@@ -49,7 +50,6 @@ static size_t tail(struct sock_filter *out) {
 void learn_rewrite(struct spec *spec) {
     static struct sock_filter out[BPF_MAXINSNS];
     size_t len = spec->filter_len;
-    if (len + 16 > BPF_MAXINSNS) die_errno("learn", E2BIG);
     for (size_t i = 0; i < len; i++) {
         out[i] = spec->filter[i];
         if (BPF_CLASS(out[i].code) != BPF_RET) continue;

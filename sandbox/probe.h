@@ -29,5 +29,6 @@ extern const struct probe probe_facts[];
 extern const struct probe probe_rights[];
 extern const struct probe probe_ways[];
 extern const struct probe probe_bombs[];
+extern const struct probe probe_given[];
 
 #endif

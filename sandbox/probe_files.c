@@ -236,4 +236,5 @@ const struct probe probe_files[] = {
 };
 
 const struct probe *const probe_tables[] = {probe_files,  probe_processes, probe_kernel, probe_network,
-					    probe_facts,  probe_rights,    probe_ways,   probe_bombs, NULL};
+					    probe_facts,  probe_rights,    probe_ways,   probe_bombs,
+					    probe_given,  NULL};

@@ -109,7 +109,7 @@ static bool read_bind(struct spec *s, const uint8_t *p, uint32_t n, struct failu
 }
 
 static bool read_filter(struct spec *s, const uint8_t *p, uint32_t n, struct failure *why) {
-    if (n == 0 || n % sizeof(struct sock_filter) || n / sizeof(struct sock_filter) > BPF_MAXINSNS)
+    if (n == 0 || n % sizeof(struct sock_filter) || n / sizeof(struct sock_filter) > BPF_MAXINSNS - FILTER_AROUND)
         return bad(why, "spec.seccomp", EINVAL);
     s->filter = (struct sock_filter *)(void *)keep_bytes(s, p, n);
     if (!s->filter) return bad(why, "spec.seccomp", E2BIG);

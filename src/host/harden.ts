@@ -14,7 +14,7 @@ export interface PeerCred {
 export interface Harden {
   /** PR_SET_DUMPABLE: false forbids ptrace by the same user, core dumps and reading /proc/PID/mem. */
   setDumpable(dumpable: boolean): void;
-  /** Sets the soft and hard core file size limit to 0. */
+  /** Sets the soft and hard core file size limit to 1 byte: none is written, and no core_pattern program is started. */
   disableCoreDumps(): void;
   peerCred(fd: number): PeerCred;
   /** A connected pair of Unix stream sockets, close-on-exec and nonblocking. */

@@ -39,7 +39,7 @@ for (const args of COMMANDS) {
     const cores = () =>
       /Max core file size\s+(\S+)\s+(\S+)/.exec(readFileSync(`${proc}/limits`, "utf8"))?.slice(1);
     await until(
-      () => cores()?.every((limit) => limit === "0") === true && statSync(`${proc}/status`).uid === 0,
+      () => cores()?.every((limit) => limit === "1") === true && statSync(`${proc}/status`).uid === 0,
       15_000,
       () => `core limits ${cores()}, owner of /proc/PID/status ${statSync(`${proc}/status`).uid}`,
     );

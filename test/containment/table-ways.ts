@@ -116,7 +116,6 @@ export function waysTable(bait: HostBait): Readonly<Record<string, readonly Atte
         "a better priority": "schedule:-5",
         "more descriptors": "raise:7",
         "more locked memory": "raise:8",
-        "core dumps": "raise:4",
         "PID 1 and root as a peer's credentials": "forge",
       }),
       { name: "a process of the host, ten ways", probe: `reach:${bait.pid}`, expect: /^ESRCH$/ },
