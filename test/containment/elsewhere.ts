@@ -20,10 +20,12 @@ const neighbours = by("neighbours.test.ts");
 const resources = by("resources.test.ts");
 const oci = by("oci.test.ts", "crun, runc, gvisor");
 const network = by("../e2e/network.test.ts");
+const sweeps = by("sweeps.test.ts", "native, crun, runc");
+const cores = by("cores.test.ts", "native, crun, runc, gvisor");
 
 export const ELSEWHERE: readonly Elsewhere[] = [
   battery("execute a setuid program", "it runs as the Op", "a setuid program stays who it is"),
-  battery("crash", "no core, and the limit can't be raised", "a crash leaves no core"),
+  battery("crash", "no core, and none can be had", "a crash leaves no core"),
   battery(
     "change files, a device, mounts, the name and a process of the host by any attempt above",
     "as they were",
@@ -130,5 +132,25 @@ export const ELSEWHERE: readonly Elsewhere[] = [
     "reach its target past the proxy",
     "no connection",
     "the same under ",
+  ),
+  sweeps(
+    "write each file and directory that there is",
+    "nothing but /tmp, /dev/shm and five devices",
+    "each file and directory",
+  ),
+  sweeps(
+    "each family and kind of a socket",
+    "Unix sockets; with a network internet sockets too",
+    "each socket",
+  ),
+  sweeps(
+    "each number of a system call that its profile does not allow",
+    "EPERM and reported, or ENOSYS and not",
+    "each number of a system call",
+  ),
+  cores(
+    "ask for another core limit: 0 would start the host's core program",
+    "it stays 1",
+    "asking for a core limit",
   ),
 ];

@@ -71,6 +71,8 @@ export const tableDifferences = (bait: Pick<HostBait, "pid">): Readonly<Record<O
     "map-exec:/dev/shm/code": { expect: /^(OK|EACCES|EPERM)$/ },
     "stat:/dev/fuse": { expect: /^(OK|ENOENT)$/ },
     "stat:/dev/ptmx": { expect: /^(OK|ENOENT)$/ },
+    "peer:3": { expect: /^EBADF$/ },
+    groups: { expect: /^$/ },
     "reopen:3": { expect: /^ENOENT$/ },
     "schedule:deadline": { expect: /^(ENOSYS|EPERM)$/ },
     "schedule:-5": { expect: /^(OK|EACCES|EPERM)$/ },

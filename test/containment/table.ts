@@ -215,5 +215,10 @@ export function containmentTable(bait: HostBait): Readonly<Record<string, readon
       { name: "no controlling terminal", probe: "read:/dev/tty", expect: /^(ENOENT|ENXIO)$/ },
     ],
     ...waysTable(bait),
+    "what it was given": [
+      // Outside of its process ids and of its accounts; a descriptor for that process signals nobody.
+      { name: "who is at the other end of fd 3", probe: "peer:3", expect: /^0 65534 (EINVAL|ENOPROTOOPT)$/ },
+      { name: "its groups' places on the host", probe: "groups", expect: /^\/$/, proc: true },
+    ],
   };
 }
