@@ -41,6 +41,7 @@ _Noreturn void child_main(struct child *c);
 /* In the new process: the Op's descriptors at 0..3, ours at 4 and 5, every other one (other runs', the runner's) closed. */
 void descriptors_place(struct child *c, const int stdio[4], int ctl, int self);
 void order_wait(struct child *c);
+void priority_ordinary(void);
 void ns_enter(struct child *c);
 void egress_hand_over(struct child *c);
 void mounts_build(struct child *c);

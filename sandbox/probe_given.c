@@ -153,7 +153,34 @@ static void p_numbers(char *list)
 	}
 }
 
+/* Whose its session is: 0 is one of a process that it does not see. */
+static void p_session(char *argument)
+{
+	(void)argument;
+	say(getsid(0) > 0 && getpgid(0) > 0 ? "own" : "another's");
+}
+
+/* How many fences of Landlock it can still put up around itself: the kernel takes 16, those around it included. */
+static void p_fences(char *argument)
+{
+	uint64_t handled = 1;
+	long count = 0;
+	char text[24];
+	(void)argument;
+	int set = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
+	if (set < 0) {
+		outcome(-1);
+		return;
+	}
+	while (count < 64 && syscall(SYS_landlock_restrict_self, set, 0) == 0)
+		count++;
+	snprintf(text, sizeof text, "%ld %s", count, strerrorname_np(errno));
+	say(text);
+}
+
 const struct probe probe_given[] = {
+	{"session", p_session, 0},
+	{"fences", p_fences, 0},
 	{"core-limit", p_core_limit, 0},
 	{"peer", p_peer, 0},
 	{"groups", p_groups, 0},

@@ -114,6 +114,8 @@ static const char *make(struct loop *loop, struct run *run, struct spec *spec, c
     if (run->pid == 0) {
         die_to(ctl[1]);
         memset(loop->title, 0, loop->title_size);
+        /* Before the group, which may take no real-time process; as the launcher's account, whose our /proc/self is. */
+        priority_ordinary();
         must(!cgroup_enter(lists), "cgroup.tasks");
         descriptors_place(&child, stdio, ctl[1], loop->self_pidfd);
         child_main(&child);

@@ -34,7 +34,19 @@ const MASKED_FILES = [
     "iomem",
     "ioports",
   ],
-  ...["interrupts", "softirqs", "acpi", "scsi", "asound", "driver", "firmware", "sysrq-trigger"],
+  ...[
+    "interrupts",
+    "softirqs",
+    "acpi",
+    "scsi",
+    "asound",
+    "driver",
+    "firmware",
+    "bus",
+    "fs",
+    "irq",
+    "sysrq-trigger",
+  ],
 ];
 /** gVisor has its own, and can't write to a device below a read-only mount. crun 1.8 drops what is mounted below a bind. */
 const DEVICES: Readonly<Record<OciEngine, readonly string[]>> = {
@@ -55,7 +67,7 @@ const gvisorResources = ({ binds = [] }: Pick<LaunchSpec, "binds">) =>
     source: `/rootfs/run/resources/${name}`,
     options: ["rbind", writable ? "rw" : "ro", "noexec"],
   }));
-const READONLY = ["sys", "bus", "fs", "irq"];
+const READONLY = ["sys"];
 
 /** Who the Op is in its own user namespace. runc has to be root of it, and gVisor shows files with the owner they have outside. */
 const UID: Readonly<Record<OciEngine, number>> = { crun: 1000, runc: 0, gvisor: 0 };

@@ -218,6 +218,14 @@ export function containmentTable(bait: HostBait): Readonly<Record<string, readon
     "what it was given": [
       // Outside of its process ids and of its accounts; a descriptor for that process signals nobody.
       { name: "who is at the other end of fd 3", probe: "peer:3", expect: /^0 65534 (EINVAL|ENOPROTOOPT)$/ },
+      { name: "a session of the host's", probe: "session", expect: /^own$/ },
+      // One less than the kernel takes, or fewer where the launcher itself is behind some.
+      { name: "Landlock around it", probe: "fences", expect: /^(1[0-5] E2BIG|ENOSYS|EOPNOTSUPP|EPERM)$/ },
+      ...["acpi", "asound", "bus", "driver", "firmware", "fs", "irq", "scsi"].map((folder) => ({
+        name: `/proc/${folder}`,
+        probe: `list:/proc/${folder}`,
+        expect: /^(|EACCES|ENOENT)$/,
+      })),
       { name: "its groups' places on the host", probe: "groups", expect: /^\/$/, proc: true },
     ],
   };
