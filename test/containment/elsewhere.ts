@@ -21,6 +21,7 @@ const resources = by("resources.test.ts");
 const oci = by("oci.test.ts", "crun, runc, gvisor");
 const network = by("../e2e/network.test.ts");
 const sweeps = by("sweeps.test.ts", "native, crun, runc");
+const hosts = by("hosts.test.ts");
 const cores = by("cores.test.ts", "native, crun, runc, gvisor");
 
 export const ELSEWHERE: readonly Elsewhere[] = [
@@ -152,5 +153,17 @@ export const ELSEWHERE: readonly Elsewhere[] = [
     "ask for another core limit: 0 would start the host's core program",
     "it stays 1",
     "asking for a core limit",
+  ),
+  hosts(
+    "use what its launcher was started with: descriptors, environment, umask, signals, a session",
+    "not there, or ordinary",
+    "what a shell leaves",
+  ),
+  hosts("use its launcher's groups", "it has none", "groups of the host"),
+  hosts("use its launcher's priority: nice, real time, disk", "it has the ordinary one", "a better place"),
+  hosts(
+    "use its launcher's protection from the kernel that needs memory",
+    "it has none",
+    "protection from the kernel",
   ),
 ];
