@@ -171,9 +171,6 @@ static void make_proc(struct child *c) {
         c->flags |= STARTED_NO_PROC;
         return;
     }
-    int sysctl = open("proc/sys/vm/memfd_noexec", O_WRONLY | O_CLOEXEC);
-    if (sysctl < 0 || write(sysctl, "2", 1) != 1) c->flags |= STARTED_NO_MEMFD_SYSCTL;
-    if (sysctl >= 0) close(sysctl);
     bound_inotify("proc");
     char path[48];
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -60,6 +61,14 @@ static void p_peer(char *number)
 		sent = syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0);
 	snprintf(text, sizeof text, "%d %u %s", (int)peer.pid, peer.uid, sent == 0 ? "OK" : strerrorname_np(errno));
 	say(text);
+}
+
+/* Code in a memfd that was made to hold none: can its mode be changed? Then it runs (exec-memfd tries the others). */
+static void p_memfd_mode(char *argument)
+{
+	int fd = memfd_create("code", MFD_CLOEXEC | 8 /* MFD_NOEXEC_SEAL */);
+	(void)argument;
+	outcome(fd < 0 ? -1 : fchmod(fd, 0777));
 }
 
 /* The groups of the process, as it sees them; of the cgroup namespace's own only the root may be. */
@@ -183,6 +192,7 @@ const struct probe probe_given[] = {
 	{"fences", p_fences, 0},
 	{"core-limit", p_core_limit, 0},
 	{"peer", p_peer, 0},
+	{"memfd-mode", p_memfd_mode, 0},
 	{"groups", p_groups, 0},
 	{"writable", p_writable, 60},
 	{"families", p_families, 0},

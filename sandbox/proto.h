@@ -20,7 +20,7 @@ enum frame_kind {
 /* Instructions that the launcher itself puts in front of a filter or behind it, at most: a spec's has so many fewer than BPF_MAXINSNS. */
 enum { FILTER_AROUND = 16 };
 enum { HAS_STDIN = 1, HAS_STDOUT = 2, HAS_STDERR = 4, HAS_FD3 = 8, HAS_ALL = 15 };
-enum { STARTED_NO_PROC = 1, STARTED_NO_LANDLOCK = 2, STARTED_NO_MEMFD_SYSCTL = 4 };
+enum { STARTED_NO_PROC = 1, STARTED_NO_LANDLOCK = 2 };
 enum { EXITED_WALL = 1, EXITED_KILLED = 2, EXITED_OOM = 4, EXITED_PIDS = 8 };
 
 struct frame_header {

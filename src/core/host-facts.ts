@@ -60,11 +60,6 @@ function judgeKernel({ kernel }: HostFacts): HostNote {
   const [major = 0, minor = 0] = kernel.split(".").map((part) => Number.parseInt(part, 10));
   const at = (a: number, b: number) => major > a || (major === a && minor >= b);
   if (!at(5, 13)) return warn("kernel", `${kernel}: use 5.13 or later, which has Landlock`);
-  if (!at(6, 3))
-    return warn(
-      "kernel",
-      `${kernel}: use 6.3 or later, where a sandbox can forbid to execute a memfd; till then Landlock alone keeps Ops from it`,
-    );
   return fine("kernel", kernel);
 }
 

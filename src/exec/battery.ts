@@ -206,7 +206,7 @@ export const BATTERY: readonly Attempt[] = [
 const LACKING: readonly (readonly [probe: RegExp, advice: string])[] = [
   [
     /^exec-/,
-    "Nothing forbids to execute what an Op wrote: use Linux 6.3 or later with vm.memfd_noexec, or allow Landlock (landlock in lsm=).",
+    "Nothing forbids to execute what an Op wrote: allow Landlock (landlock in lsm=), and let nothing stand between sallyport and the kernel's filter of system calls (gVisor, qemu-user).",
   ],
   [
     /^(call|socket|int80|listener|ptrace|vm-|pidfd-|mknod|status:Seccomp)/,

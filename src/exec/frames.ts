@@ -15,7 +15,6 @@ export interface Started {
   readonly cgroup: "none" | "v1" | "v2";
   readonly noProc: boolean;
   readonly noLandlock: boolean;
-  readonly noMemfdNoexec: boolean;
 }
 export interface Failed {
   readonly kind: "failed";
@@ -130,7 +129,6 @@ function parse(bytes: Buffer): LauncherFrame {
         cgroup: CGROUP[u32(1)] ?? "none",
         noProc: (u32(2) & 1) !== 0,
         noLandlock: (u32(2) & 2) !== 0,
-        noMemfdNoexec: (u32(2) & 4) !== 0,
       };
     case 130:
       need(4);

@@ -64,10 +64,6 @@ function degradedBy(started: Started): string[] {
     found.push(
       "Ops run without Landlock, the second fence behind mounts: the kernel or the container refuses it",
     );
-  if (started.noMemfdNoexec)
-    found.push(
-      "vm.memfd_noexec can't be set for Ops (Linux 6.3): Landlock alone keeps them from executing a memfd",
-    );
   return found;
 }
 

@@ -226,6 +226,8 @@ export function containmentTable(bait: HostBait): Readonly<Record<string, readon
         probe: `list:/proc/${folder}`,
         expect: /^(|EACCES|ENOENT)$/,
       })),
+      // EINVAL: a kernel before 6.3, where an Op has no memfd.
+      { name: "make a memfd executable", probe: "memfd-mode", expect: /^(EPERM|EINVAL)$/ },
       { name: "its groups' places on the host", probe: "groups", expect: /^\/$/, proc: true },
     ],
   };

@@ -35,7 +35,7 @@ t.test("what is received, in any chunks", async (t) => {
     for (let i = 0; i < all.length; i += size) got.push(...reader.push(all.subarray(i, i + size)));
     t.match(got, [
       { kind: "hello", cgroup: "v2" },
-      { kind: "started", handle: 3, cgroup: "v1", noProc: true, noLandlock: false, noMemfdNoexec: true },
+      { kind: "started", handle: 3, cgroup: "v1", noProc: true, noLandlock: false },
       { kind: "failed", handle: 4, errno: 2, step: "exec" },
       {
         kind: "exited",

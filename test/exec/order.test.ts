@@ -9,7 +9,6 @@ const STARTED = {
   noProc: false,
   cgroup: "none",
   noLandlock: false,
-  noMemfdNoexec: false,
 } as const;
 const EXITED = {
   ...({ kind: "exited", handle: 1, code: 0, signal: 0, timedOut: false } as const),

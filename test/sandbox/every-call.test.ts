@@ -27,8 +27,8 @@ const MAY_FAIL: Record<
       why: "whether the Op has an own file of that name; if so, making it again is refused",
     },
     openat: {
-      times: 3,
-      why: "vm.memfd_noexec, which older kernels lack, told as a missing fence; two bounds of inotify, a quota of the account's",
+      times: 2,
+      why: "two bounds of inotify, a quota of the account's",
     },
     write: { times: 2, why: "the same two bounds" },
   },
