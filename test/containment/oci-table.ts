@@ -21,7 +21,10 @@ const INIT_FDS = {
   "list:/proc/1/map_files": { expect: /^(EACCES|EPERM|ENOENT)?$/ },
 };
 /** Group 0 of a user namespace without capabilities, as `setuid:0` is user 0 of it. */
-const AS_ZERO = { "right:group": { expect: /^(OK|EPERM|EINVAL)$/ } };
+const AS_ZERO = {
+  "peer:3": { expect: /^0 (65534|0) (EINVAL|ENOPROTOOPT)$/ },
+  "right:group": { expect: /^(OK|EPERM|EINVAL)$/ },
+};
 /** It has no such file. */
 const WITHOUT: Others = Object.fromEntries(
   [

@@ -216,8 +216,12 @@ export function containmentTable(bait: HostBait): Readonly<Record<string, readon
     ],
     ...waysTable(bait),
     "what it was given": [
-      // Outside of its process ids and of its accounts; a descriptor for that process signals nobody.
-      { name: "who is at the other end of fd 3", probe: "peer:3", expect: /^0 65534 (EINVAL|ENOPROTOOPT)$/ },
+      // Outside of its process ids; of its accounts where that is its own outside. A descriptor of that process signals nobody.
+      {
+        name: "who is at the other end of fd 3",
+        probe: "peer:3",
+        expect: /^0 (65534|1000) (EINVAL|ENOPROTOOPT)$/,
+      },
       { name: "a session of the host's", probe: "session", expect: /^own$/ },
       // One less than the kernel takes, or fewer where the launcher itself is behind some.
       { name: "Landlock around it", probe: "fences", expect: /^(1[0-5] E2BIG|ENOSYS|EOPNOTSUPP|EPERM)$/ },
