@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* More are not looked at in one turn: a run with so many is over its limit of processes, or has a very high one. */
-enum { MAX_SEEN = 4096, MAX_NAME = 64, MAX_TEXT = 4096 };
+enum { MAX_SEEN = 4096, MAX_NAME = 64, MAX_TEXT = 4096, MAX_LIST = 12 * MAX_SEEN };
 
 struct tree {
     pid_t found[MAX_SEEN];
@@ -17,12 +17,11 @@ struct tree {
     uint64_t threads;
 };
 
-static size_t read_proc(const char *path, char text[MAX_TEXT]) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
+static bool read_proc(const char *path, char *text, size_t room) {
     size_t have = 0;
-    for (ssize_t n; have < MAX_TEXT - 1 && (n = read(fd, text + have, MAX_TEXT - 1 - have)) > 0;) have += (size_t)n;
-    close(fd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (ssize_t n; fd >= 0 && have < room - 1 && (n = read(fd, text + have, room - 1 - have)) > 0;) have += (size_t)n;
+    if (fd >= 0) close(fd);
     text[have] = 0;
     return have;
 }
@@ -30,7 +29,8 @@ static size_t read_proc(const char *path, char text[MAX_TEXT]) {
 /* Children of each thread: proc(5), children, each followed by a space (not so one that is cut short). Orphans are init's, so
    none is missed but those just made. */
 static void add_children(struct tree *tree, pid_t pid) {
-    char path[MAX_NAME], text[MAX_TEXT];
+    static char text[MAX_LIST];
+    char path[MAX_NAME];
     snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
     DIR *tasks = opendir(path);
     if (!tasks) return;
@@ -39,7 +39,7 @@ static void add_children(struct tree *tree, pid_t pid) {
         if (tid <= 0) continue;
         tree->threads++;
         snprintf(path, sizeof path, "/proc/%d/task/%ld/children", (int)pid, tid);
-        read_proc(path, text);
+        if (!read_proc(path, text, sizeof text)) continue;
         char *at = text, *end;
         for (long child; (child = strtol(at, &end, 10)) > 0 && *end == ' ' && tree->count < MAX_SEEN; at = end)
             tree->found[tree->count++] = (pid_t)child;
@@ -47,22 +47,30 @@ static void add_children(struct tree *tree, pid_t pid) {
     closedir(tasks);
 }
 
-/* Resident pages that are the process's own; programs and libraries are the host's, and shared. */
-static uint64_t own_bytes(pid_t pid) {
-    char path[MAX_NAME], text[MAX_TEXT];
-    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    unsigned long long resident, shared;
-    if (!read_proc(path, text) || sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 || resident < shared) return 0;
-    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+/* What the lines with these names add up to, each "NAME: 123 kB". */
+static uint64_t lines(const char *text, const char *const names[3]) {
+    uint64_t kib = 0;
+    for (int i = 0; i < 3; i++) {
+        const char *line = strstr(text, names[i]);
+        if (line) kib += strtoull(line + strlen(names[i]), NULL, 10);
+    }
+    return kib * 1024;
 }
 
-/* What forks share counted once. Costly, and unreadable for a process that hides (PR_SET_DUMPABLE): then the above. */
+/* What the process made, shared memory and what lies in swap included; programs and libraries are the host's. */
+static uint64_t own_bytes(pid_t pid) {
+    static const char *const names[] = {"\nRssAnon:", "\nRssShmem:", "\nVmSwap:"};
+    char path[MAX_NAME], text[MAX_TEXT];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    return read_proc(path, text, sizeof text) ? lines(text, names) : 0;
+}
+
+/* What processes share counted once. Costly, and unreadable for a process that hides (PR_SET_DUMPABLE): then the above. */
 static uint64_t fair_bytes(pid_t pid) {
+    static const char *const names[] = {"\nPss_Anon:", "\nPss_Shmem:", "\nSwapPss:"};
     char path[MAX_NAME], text[MAX_TEXT];
     snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
-    read_proc(path, text);
-    const char *line = strstr(text, "\nPss_Anon:");
-    return line ? strtoull(line + strlen("\nPss_Anon:"), NULL, 10) * 1024 : own_bytes(pid);
+    return read_proc(path, text, sizeof text) && strstr(text, names[0]) ? lines(text, names) : own_bytes(pid);
 }
 
 static uint64_t sum(const struct tree *tree, uint64_t (*bytes)(pid_t)) {

@@ -67,5 +67,9 @@ t.test("the watcher counts what forks share once, orphans too, and says what is 
   t.match(look("80", "20"), /^memory 6 /);
   t.match(look("0", "5"), /^pids 6 /);
   t.match(look("0", "6"), /^fine 6 /);
+  // Two have touched what all six share.
+  t.match(look("80", "20", "shared"), /^fine 6 (6\d|7\d)$/);
+  t.match(look("40", "20", "shared"), /^memory 6 /);
+  t.match(look("0", "500", "many"), /^pids 1006 /, "as many children as no page of numbers holds");
   t.equal(await waitProcesses(program, (count) => count === 0, 10_000), 0);
 });

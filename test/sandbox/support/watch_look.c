@@ -1,4 +1,5 @@
-/* A small family, looked at with some limits: `watch_look MEMORY_MIB PIDS` prints what is over, threads and MiB seen. */
+/* A small family, looked at with some limits: `watch_look MEMORY_MIB PIDS [shared|many]` prints what is over, threads and MiB
+   seen. shared: the family's memory is; many: it is larger by 1000. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
@@ -11,11 +12,12 @@
 
 #include "../../../sandbox/watch.h"
 
-enum { FORKS = 4, SIZE = 64 << 20 };
+enum { FORKS = 4, MANY = 1000, SIZE = 64 << 20 };
 
 /* 64 MiB, then four forks that share them; the first leaves an orphan that has 32 of its own. */
-static void family(int ready) {
-    char *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static void family(int ready, const char *how) {
+    int kind = strcmp(how, "shared") ? MAP_PRIVATE : MAP_SHARED;
+    char *memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) _exit(1);
     memset(memory, 1, SIZE);
     for (int i = 0; i < FORKS; i++) {
@@ -28,21 +30,27 @@ static void family(int ready) {
         }
         for (;;) pause();
     }
+    for (int i = 0; i < MANY && strcmp(how, "many") == 0; i++)
+        if (fork() == 0) {
+            if (write(ready, "m", 1) != 1) _exit(1);
+            for (;;) pause();
+        }
     for (;;) pause();
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) return 2;
+    if (argc != 3 && argc != 4) return 2;
+    const char *how = argc == 4 ? argv[3] : "";
     int ready[2];
     if (pipe(ready)) return 1;
     pid_t init = fork();
     if (init == 0) {
         prctl(PR_SET_CHILD_SUBREAPER, 1);
-        if (fork() == 0) family(ready[1]);
+        if (fork() == 0) family(ready[1], how);
         for (;;) pause();
     }
     char byte;
-    for (int i = 0; i < FORKS + 1; i++)
+    for (int i = 0; i < FORKS + 1 + (strcmp(how, "many") ? 0 : MANY); i++)
         if (read(ready[0], &byte, 1) != 1) return 1;
     struct watch watch = {.memory = strtoull(argv[1], NULL, 10) << 20, .pids = strtoull(argv[2], NULL, 10)};
     watch_look(&watch, init);
