@@ -58,7 +58,6 @@ enum record_type {
     REC_LIMIT = 6,
     REC_HOSTNAME = 7,
     REC_IDS = 8,
-    REC_HOST_IDS = 9,
     REC_FILE = 10,
     REC_LOOPBACK = 11,
     REC_CGROUP = 12,

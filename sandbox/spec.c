@@ -189,8 +189,6 @@ static bool run_record(struct spec *s, uint16_t type, const uint8_t *p, uint32_t
         return s->hostname ? true : bad(why, "spec.hostname", EINVAL);
     case REC_IDS:
         return read_ids(p, n, &s->uid, &s->gid) ? true : bad(why, "spec.ids", EINVAL);
-    case REC_HOST_IDS:
-        return read_ids(p, n, &s->host_uid, &s->host_gid) ? true : bad(why, "spec.host_ids", EINVAL);
     case REC_FILE:
         return read_file_record(s, p, n, why);
     case REC_LOOPBACK:

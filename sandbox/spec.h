@@ -70,7 +70,7 @@ struct spec {
     struct sock_filter *filter;
     size_t filter_len; /* instructions; 0: none */
     uint64_t limit[LIMIT_COUNT];
-    uint32_t uid, gid, host_uid, host_gid; /* host ids 0: not given */
+    uint32_t uid, gid;
     struct spec_file *files;
     size_t file_count, content_bytes;
     bool loopback, cgroup_required, learn, has_bundle;

@@ -28,7 +28,7 @@ enum { SPARE_ID = 1000, REFILL_MS = 60, RETRY_MS = 5000 };
 enum { HOST_ID_BASE = 0x6f000000, HOST_ID_COUNT = 65536, HOST_ID_NOBODY = 65534 };
 
 struct ids {
-    uint32_t uid, gid, host_uid, host_gid;
+    uint32_t uid, gid;
 };
 
 static bool write_proc(pid_t pid, const char *file, const char *text) {
@@ -69,7 +69,6 @@ static bool is_ordinary_outside(const char *map) {
    maps one account alone it would be that account, as the run of any ordinary user would. */
 static bool write_maps(pid_t pid, const struct ids *ids, unsigned serial, uint32_t *host_uid) {
     if (geteuid() != 0) return write_proc(pid, "setgroups", "deny") && write_both(pid, ids, geteuid(), getegid(), host_uid);
-    if (ids->host_uid) return write_both(pid, ids, ids->host_uid, ids->host_gid, host_uid);
     uint32_t own = HOST_ID_BASE + serial % HOST_ID_COUNT;
     if (write_both(pid, ids, own, own, host_uid)) return true;
     /* Root of a container whose own map is short, */
@@ -127,8 +126,8 @@ static const char *make(struct loop *loop, struct run *run, struct spec *spec, c
     run->ctl = ctl[0];
     errno = error;
     if (run->pid < 0) return "clone";
-    struct ids ids = {SPARE_ID, SPARE_ID, 0, 0};
-    if (spec) ids = (struct ids){spec->uid, spec->gid, spec->host_uid, spec->host_gid};
+    struct ids ids = {SPARE_ID, SPARE_ID};
+    if (spec) ids = (struct ids){spec->uid, spec->gid};
     return write_maps(run->pid, &ids, loop->serial, &run->host_uid) ? NULL : "id map";
 }
 
@@ -173,7 +172,7 @@ void spare_end(struct loop *loop, struct run *spare) {
 }
 
 static bool take_spare(struct loop *loop, struct run *run, const struct spec *spec) {
-    if (spec->uid != SPARE_ID || spec->gid != SPARE_ID || spec->host_uid) return false;
+    if (spec->uid != SPARE_ID || spec->gid != SPARE_ID) return false;
     for (int i = 0; i < SPARES; i++) {
         struct run *spare = &loop->spares[i];
         if (spare->state != RUN_SETUP) continue;

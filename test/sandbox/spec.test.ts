@@ -59,7 +59,7 @@ const REFUSED: [string, Buffer, string][] = [
   ["a relative cwd", and(record(4, "op")), "spec.cwd"],
   ["root inside", and(record(8, ids(0, 1000))), "spec.ids"],
   ["root's group inside", and(record(8, ids(1000, 0))), "spec.ids"],
-  ["root outside", and(record(9, ids(0, 0))), "spec.host_ids"],
+  ["an account of the host's", and(record(9, ids(33, 33))), "spec.type"],
   ["a way out without a path", and(record(15, Buffer.alloc(16))), "spec.egress"],
   [
     "a way out by a relative path",
