@@ -294,6 +294,8 @@ static bool parse_records(struct spec *s, enum spec_kind kind, struct failure *w
     if (s->argc == 0) return bad(why, "spec.argv", EINVAL);
     /* The engine is the host's: it must not be given an image's libraries. */
     if (s->engine && s->root) return bad(why, "spec.root", EOPNOTSUPP);
+    /* Its Op's filter is the container's, which still asks about what it refuses: nothing may let that through. */
+    if (s->engine && s->learn) return bad(why, "spec.learn", EOPNOTSUPP);
     if (kind == SPEC_RUN && !s->filter) return bad(why, "spec.seccomp", EINVAL);
     if (s->has_bundle != (s->engine != 0)) return bad(why, "spec.engine", EINVAL);
     if (kind == SPEC_RUN && !s->argv[0][0]) return bad(why, "spec.argv", ENOENT);

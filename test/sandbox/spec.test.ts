@@ -94,6 +94,11 @@ const REFUSED: [string, Buffer, string][] = [
   ["an unknown tree", and(file(5, 1, 0o444, "x")), "spec.file"],
   ["an engine's bundle without an engine", and(file(4, 1, 0o444, "x")), "spec.engine"],
   ["an engine without a bundle", and(record(16, u32(1))), "spec.engine"],
+  [
+    "an engine's calls to be learned",
+    and(record(16, u32(1)), file(4, 1, 0o444, "x"), record(17, Buffer.alloc(64))),
+    "spec.learn",
+  ],
   ["an unknown engine", and(record(16, u32(9))), "spec.engine"],
   ["a path for an engine", and(record(16, "/bin/sh\0")), "spec.engine"],
   ["a directory with content", and(file(1, 2, 0o755, "x", "y")), "spec.file"],
