@@ -110,14 +110,16 @@ mv /run/resources/logs/new /run/resources/logs/deeper/ && cp /bin/true /run/reso
     t.teardown(() => server.close());
     chmodSync(path, 0o666);
     const text =
-      "cat /run/resources/file; ./probe unix /run/resources/sock; ./probe write /run/resources/file; ./probe unix /run/resources/none";
+      "cat /run/resources/file; ./probe unix /run/resources/sock; ./probe write /run/resources/file; ./probe unix /run/resources/none; ./probe unix /run/resources/dir/s";
     const binds = [
       { name: "file", path: file, kind: BIND.file },
       { name: "sock", path, kind: BIND.socket },
+      { name: "dir", path: root },
     ];
     const r = await once(withBinds(text, binds), options);
-    t.match(r.stdout, /^a line\n.*ok\n.*EROFS\n.*ENOENT\n$/, r.stderr);
-    t.equal(met, 1);
+    // The last is what docs/resources.md warns of.
+    t.match(r.stdout, /^a line\n.*ok\n.*EROFS\n.*ENOENT\n.*ok\n$/, r.stderr);
+    t.equal(met, 2);
   });
 
   t.test(`what is not what was checked is refused, as ${name}`, async (t) => {
