@@ -121,7 +121,7 @@ void learn_answer(struct loop *loop, struct run *run) {
         if (is_new(run->learn, data)) {
             struct msg_denied m = {.nr = (uint32_t)data->nr, .arch = data->arch, .pid = in.notif.pid};
             for (int i = 0; i < 6; i++) m.args[i] = data->args[i];
-            if (loop->out >= 0 && !frame_send(loop->out, FRAME_LEARNED, run->handle, &m, sizeof m)) loop->broken = true;
+            tell(loop, FRAME_LEARNED, run->handle, &m, sizeof m);
         }
         memset(&out, 0, sizeof out);
         out.resp.id = in.notif.id;

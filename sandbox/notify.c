@@ -25,7 +25,7 @@ static bool is_first(struct run *run, int nr) {
     return first;
 }
 
-static void tell(struct loop *loop, struct run *run, const struct seccomp_notif *n) {
+static void tell_denied(struct loop *loop, struct run *run, const struct seccomp_notif *n) {
     run->denied++;
     int64_t now = now_ms();
     if (now - run->window_ms >= 1000) {
@@ -47,7 +47,7 @@ static void tell(struct loop *loop, struct run *run, const struct seccomp_notif 
         m.run_pid = caller.pid;
         memcpy(m.run_name, caller.name, sizeof m.run_name);
     }
-    if (loop->out >= 0 && !frame_send(loop->out, FRAME_DENIED, run->handle, &m, sizeof m)) loop->broken = true;
+    tell(loop, FRAME_DENIED, run->handle, &m, sizeof m);
 }
 
 void notify_answer(struct loop *loop, struct run *run) {
@@ -79,7 +79,7 @@ void notify_answer(struct loop *loop, struct run *run) {
             run->notify = -1;
             return;
         }
-        tell(loop, run, &in.notif);
+        tell_denied(loop, run, &in.notif);
         memset(&out, 0, sizeof out);
         out.resp.id = in.notif.id;
         out.resp.error = -EPERM;

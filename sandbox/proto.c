@@ -10,14 +10,14 @@
 /* A runner that reads nothing for this long is as good as dead. */
 enum { SEND_WAIT_MS = 5000 };
 
-bool frame_send(int sock, uint8_t kind, uint64_t handle, const void *payload, size_t size) {
+static bool frame_send(int sock, uint8_t kind, uint64_t handle, const void *payload, size_t size) {
     char frame[FRAME_MAX];
     if (size > sizeof frame - FRAME_HEADER) return false;
     struct frame_header h = {(uint32_t)(FRAME_HEADER + size), kind, handle};
     memcpy(frame, &h, sizeof h);
     if (size) memcpy(frame + FRAME_HEADER, payload, size);
     for (size_t done = 0; done < FRAME_HEADER + size;) {
-        ssize_t n = send(sock, frame + done, FRAME_HEADER + size - done, MSG_NOSIGNAL);
+        ssize_t n = send(sock, frame + done, FRAME_HEADER + size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0) {
             done += (size_t)n;
             continue;
@@ -27,4 +27,10 @@ bool frame_send(int sock, uint8_t kind, uint64_t handle, const void *payload, si
         if (errno != EAGAIN || poll(&p, 1, SEND_WAIT_MS) <= 0) return false;
     }
     return true;
+}
+
+void tell(struct loop *loop, uint8_t kind, uint64_t handle, const void *payload, size_t size) {
+    if (loop->out < 0 || loop->deaf) return;
+    loop->deaf = !frame_send(loop->out, kind, handle, payload, size);
+    loop->broken |= loop->deaf;
 }

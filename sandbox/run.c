@@ -39,9 +39,8 @@ void run_refuse(struct loop *loop, uint64_t handle, const char *step, int error)
     size_t n = strnlen(step, 64);
     memcpy(payload, &number, 4);
     memcpy(payload + 4, step, n);
-    if (loop->out >= 0) {
-        if (!frame_send(loop->out, FRAME_FAILED, handle, payload, 4 + n)) loop->broken = true;
-    } else if (strcmp(step, "exec") == 0 || step[0]) {
+    tell(loop, FRAME_FAILED, handle, payload, 4 + n);
+    if (loop->out < 0) {
         dprintf(2, "launcher: %s: %s\n", step, strerror(error));
     }
 }
@@ -110,7 +109,7 @@ static void on_started(struct loop *loop, struct run *run, uint32_t flags, int l
        root may, and without it only that is lost. */
     run->mounts = open(path, O_RDONLY | O_CLOEXEC);
     struct msg_started m = {(uint32_t)run->pid, (uint32_t)run->cgroup.mode, flags};
-    if (loop->out >= 0 && !frame_send(loop->out, FRAME_STARTED, run->handle, &m, sizeof m)) loop->broken = true;
+    tell(loop, FRAME_STARTED, run->handle, &m, sizeof m);
 }
 
 void run_hear(struct loop *loop, struct run *run) {
@@ -179,7 +178,7 @@ static void tell_exit(struct loop *loop, struct run *run) {
     m.pids_hits = used.pids_hits;
     /* Less init, which is ours. The Op itself was there, seen or not. */
     m.pids_peak = used.pids_peak > 1 ? used.pids_peak - 1 : greater(run->watch.pids_peak, 1);
-    if (loop->out >= 0 && !frame_send(loop->out, FRAME_EXITED, run->handle, &m, sizeof m)) loop->broken = true;
+    tell(loop, FRAME_EXITED, run->handle, &m, sizeof m);
 }
 
 /* It ended before the Op began, and said nothing. What it is given counts as its memory, and files that don't fit are the

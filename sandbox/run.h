@@ -52,12 +52,14 @@ struct loop {
     bool learn;  /* mode `learn`: a spec may ask for it */
     bool ending; /* no new spares */
     const struct spec *may; /* NULL: whoever asks us may name anything that we can read */
-    bool broken; /* the runner can't be told any more: end */
+    bool broken; /* end */
+    bool deaf;   /* the runner can't be told any more */
 };
 
 int64_t now_ms(void);
 int64_t now_us(void);
-bool frame_send(int sock, uint8_t kind, uint64_t handle, const void *payload, size_t size);
+/* Tells the runner, where there is one that still listens; else the loop ends. */
+void tell(struct loop *loop, uint8_t kind, uint64_t handle, const void *payload, size_t size);
 
 /* Starts a run from `spec`, which it frees; spec_fd: where it was read from, when it is sealed and can be read again, else -1.
    stdio[0..3]: descriptors that the caller keeps and closes, -1: absent. Never fails visibly: a run that could not begin

@@ -88,7 +88,7 @@ static bool on_frame(struct loop *loop, struct inbox *in, const struct frame_hea
     }
     case FRAME_PING:
         if (size > MAX_PING) return false;
-        if (!frame_send(loop->out, FRAME_PONG, h->handle, payload, size)) loop->broken = true;
+        tell(loop, FRAME_PONG, h->handle, payload, size);
         return true;
     default:
         return false;
@@ -144,7 +144,7 @@ void loop_init(struct loop *loop, int out) {
     must(loop->self_pidfd < 0, "pidfd_open");
     if (out < 0) return;
     struct msg_hello m = {PROTO_VERSION, (uint32_t)loop->cgroup};
-    if (!frame_send(out, FRAME_HELLO, 0, &m, sizeof m)) loop->broken = true;
+    tell(loop, FRAME_HELLO, 0, &m, sizeof m);
 }
 
 static size_t live(const struct loop *loop) {

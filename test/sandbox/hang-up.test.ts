@@ -1,10 +1,15 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { isRoot } from "./support/once.ts";
+import { waitProcesses } from "../exec/launcher.ts";
+import { FILE_TIMEOUT } from "../faults/support.ts";
+import { isRoot, launch } from "./support/once.ts";
 import { KIND, Launcher } from "./support/serve.ts";
-import { script } from "./support/spec.ts";
+import { confineSpec, script } from "./support/spec.ts";
+
+t.setTimeout(FILE_TIMEOUT);
 
 const children = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
@@ -46,3 +51,13 @@ t.test(
     await exited;
   },
 );
+
+t.test("a runner that no longer reads what it is told is ended, with its runs", async (t) => {
+  const marker = `deaf-${process.pid}`;
+  const runner = join(import.meta.dirname, "support/deaf-runner.ts");
+  const spec = confineSpec({ argv: ["node", runner, marker], execPath: process.execPath });
+  // A launcher that waited for it would keep no time limit, and take no signal: only this ends it then.
+  const r = await launch("runner", spec, { before: ["timeout", "-s", "KILL", "60"] });
+  t.match(r, { code: 137, signal: null, stderr: "" }, "by the launcher, not by the time out");
+  t.equal(await waitProcesses(marker, (count) => count === 0, 10_000), 0);
+});
