@@ -15,6 +15,7 @@
 
 /* The ceiling of a bundle's profile; NULL: a profile of our own. */
 static const struct ceiling *bound;
+static bool may_exec;
 
 _Noreturn void refuse(const char *what, const char *detail) {
     fprintf(stderr, "seccomp-compile: %s%s%s\n", what, detail ? ": " : "", detail ? detail : "");
@@ -133,6 +134,7 @@ static void add_rule(scmp_filter_ctx ctx, const struct json *rule, uint32_t fall
             continue;
         }
         if (bound && action == SCMP_ACT_ALLOW) ceiling_check(bound, call, n->text, args, count, repeated);
+        if (bound && action == SCMP_ACT_ALLOW && !count && call == SCMP_SYS(execve)) may_exec = true;
         /* As runc does: two tests on one argument are alternatives, each a rule of its own. */
         if (repeated)
             for (unsigned i = 0; i < count; i++) add(ctx, action, call, n->text, 1, &args[i]);
@@ -216,6 +218,7 @@ static void compile_bundle(const char *ceiling_path, const char *path) {
     profile = open_profile(path);
     scmp_filter_ctx inner = build(profile);
     ceiling_write(outer, inner, STDOUT_FILENO);
+    if (!may_exec) fputs("lacks execve\n", stderr);
     seccomp_release(inner);
     seccomp_release(outer);
 }

@@ -55,6 +55,7 @@ t.test("a bundle's profile is compiled in a sandbox, and holds", async (t) => {
 
 t.test("what can't be compiled is refused by the compiler's own words", async (t) => {
   const bad: [Buffer, RegExp][] = [
+    [text([allow("read", "exit_group")]), /^it does not allow execve, without which no program starts\.$/],
     [text([allow("bpf")]), /^it allows what the ceiling never does: bpf\.$/],
     [text([allow("read")], "SCMP_ACT_ALLOW"), /defaultAction must refuse/],
     [Buffer.from("{"), /^not a profile/],

@@ -169,7 +169,8 @@ t.test("what is asked for beyond the ceiling is said by name", async (t) => {
     "seccomp-compile: it allows what the ceiling never does: mount, bpf, setns",
     "all at once",
   );
-  const said = (rule: object) => compile(profile([rule])).said.filter((line) => line !== "");
+  const said = (...rules: object[]) =>
+    compile(profile([...rules, allow(["execve"])])).said.filter((line) => line !== "");
   t.same(said(allow(["read", "clone", "socket"])), ["narrowed clone", "narrowed socket"]);
   t.same(said(allow(["ptrace", "io_uring_setup", "clone3"])), [
     "refused ptrace",
@@ -178,6 +179,8 @@ t.test("what is asked for beyond the ceiling is said by name", async (t) => {
   ]);
   const args = [{ index: 0, value: 2114060288, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }];
   t.same(said(allow(["clone"], { args })), [], "the ceiling's own condition");
+  for (const without of [[], [allow(["execveat"])], [allow(["execve"], { args })]])
+    t.same(compile(profile(without)).said, ["lacks execve"]);
 });
 
 t.test("a profile in the form of a container engine's default", async (t) => {
