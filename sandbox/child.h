@@ -19,6 +19,7 @@ struct child {
     int root, node;    /* of an imported root file system and of the executable, -1 none (root.c) */
     int listener;      /* seccomp notification descriptor, -1 none */
     volatile bool started; /* set by the Op's process just before exec, unset when that failed */
+    volatile int exec_error; /* why it failed */
 };
 
 /* The launcher's only word to it: the order. A spare's carries descriptors: spec, then those of the mask (HAS_*). */

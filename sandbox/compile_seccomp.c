@@ -15,7 +15,8 @@
 
 /* The ceiling of a bundle's profile; NULL: a profile of our own. */
 static const struct ceiling *bound;
-static bool may_exec;
+/* Of its own calls those without which no run could even begin to fail. */
+static bool may_exec, may_exit;
 
 _Noreturn void refuse(const char *what, const char *detail) {
     fprintf(stderr, "seccomp-compile: %s%s%s\n", what, detail ? ": " : "", detail ? detail : "");
@@ -134,7 +135,10 @@ static void add_rule(scmp_filter_ctx ctx, const struct json *rule, uint32_t fall
             continue;
         }
         if (bound && action == SCMP_ACT_ALLOW) ceiling_check(bound, call, n->text, args, count, repeated);
-        if (bound && action == SCMP_ACT_ALLOW && !count && call == SCMP_SYS(execve)) may_exec = true;
+        if (bound && action == SCMP_ACT_ALLOW && !count) {
+            may_exec = may_exec || call == SCMP_SYS(execve);
+            may_exit = may_exit || call == SCMP_SYS(exit_group);
+        }
         /* As runc does: two tests on one argument are alternatives, each a rule of its own. */
         if (repeated)
             for (unsigned i = 0; i < count; i++) add(ctx, action, call, n->text, 1, &args[i]);
@@ -219,6 +223,7 @@ static void compile_bundle(const char *ceiling_path, const char *path) {
     scmp_filter_ctx inner = build(profile);
     ceiling_write(outer, inner, STDOUT_FILENO);
     if (!may_exec) fputs("lacks execve\n", stderr);
+    if (!may_exit) fputs("lacks exit_group\n", stderr);
     seccomp_release(inner);
     seccomp_release(outer);
 }

@@ -20,13 +20,19 @@
 #include "engine.h"
 #include "learn.h"
 
-static void exec_op(struct child *c) {
+/* Leaves the reason to init: a filter that refuses send would have its refusal asked about while nobody listens yet. */
+static _Noreturn void exec_failed(struct child *c, int error) {
+    c->started = false;
+    c->exec_error = error;
+    _exit(EXIT_EXEC);
+}
+
+static _Noreturn void exec_op(struct child *c) {
     char **argv = c->spec->argv, **envp = c->spec->envp;
     c->started = true;
     if (strchr(argv[0], '/')) {
         execve(argv[0], argv, envp);
-        c->started = false;
-        die("exec");
+        exec_failed(c, errno);
     }
     const char *path = NULL;
     for (size_t i = 0; i < c->spec->envc; i++)
@@ -46,8 +52,7 @@ static void exec_op(struct child *c) {
         }
         path = *end ? end + 1 : end;
     }
-    c->started = false;
-    die_errno("exec", error);
+    exec_failed(c, error);
 }
 
 /* Runs with init's memory and descriptors (CLONE_VM, CLONE_FILES) while init waits, as after vfork: so init learns the
@@ -70,7 +75,6 @@ static int op_main(void *arg) {
     setid_refuse(c);
     c->listener = seccomp_install(c->spec->filter, c->spec->filter_len);
     exec_op(c);
-    return EXIT_SETUP;
 }
 
 static void send_packet(const void *packet, size_t size, int fd) {
@@ -123,8 +127,9 @@ void init_run(struct child *c) {
     pid_t op = clone(op_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, c);
     must(op < 0, "fork");
 
-    /* The Op has executed its program, or failed and said so itself. */
+    /* The Op has executed its program, or failed; before its filter it said so itself. */
     struct pkt_started started = {'S', c->flags};
+    if (c->exec_error) die_errno("exec", c->exec_error);
     if (!c->started) _exit(EXIT_SETUP);
     send_packet(&started, sizeof started, c->listener);
     if (c->listener >= 0) close(c->listener);

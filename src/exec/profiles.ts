@@ -118,11 +118,12 @@ export class Profiles {
     const result = await run.finished;
     const said = Buffer.concat(err).toString("utf8").trim().split("\n");
     if (result.outcome === "exited" && result.exit === 0) {
-      // The Op's own start is what it would refuse first, before anybody listens for that.
-      if (said.includes("lacks execve"))
+      // Refused, they would be asked about before anybody listens.
+      const lacks = said.filter((line) => line.startsWith("lacks ")).map((line) => line.slice(6));
+      if (lacks.length > 0)
         throw new SallyportError(
           "bundle_invalid",
-          "it does not allow execve, without which no program starts.",
+          `it does not allow ${lacks.join(" and ")}, without which no program starts or ends.`,
         );
       const notes = said.filter((line) => /^(narrowed|refused) [a-z0-9_]{1,64}$/.test(line));
       return { program: checked(Buffer.concat(out)), notes: [...new Set(notes)].slice(0, MAX_NOTES) };
