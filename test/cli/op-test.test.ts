@@ -78,6 +78,18 @@ t.test("what it may not is said", async (t) => {
   });
 });
 
+t.test("what its engine can't run is refused in one sentence", async (t) => {
+  const op = folder("true");
+  const yaml = "op: demo/tried\nsummary: x\nruntime: node\nentry: main.sh\nengine: gvisor\n";
+  writeFileSync(join(op, "op.yaml"), yaml);
+  t.match(await cli("op", "test", op), {
+    status: 1,
+    stdout: "",
+    stderr:
+      /demo\/tried asks for gvisor: runtime: node needs .*\(MFD_NOEXEC_SEAL\), which gVisor does not know/,
+  });
+});
+
 t.test("learned, it runs; what it does anew is refused and said", async (t) => {
   const op = join(dir, "hello");
   mkdirSync(op);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Command as Program } from "commander";
 import { type Args, checkArgs, parseArgs } from "../../core/args.ts";
 import { encodeBundle, openBundle } from "../../core/bundle.ts";
+import { engineConflict } from "../../core/engines.ts";
 import { SallyportError } from "../../core/errors.ts";
 import type { Manifest } from "../../core/manifest.ts";
 import { cleanText } from "../../core/text.ts";
@@ -60,6 +61,11 @@ export function addOpTest(op: Program, admin: Admin): void {
           "unsupported",
           `${missing}: only the appliance has what it names; publish the Op and run it.`,
         );
+      // With --learn it runs natively.
+      const { engine = "native", op: name } = opened.manifest;
+      const conflict = options.learn === true ? null : engineConflict(engine, opened.manifest);
+      if (conflict !== null)
+        throw new SallyportError("engine_unavailable", `${name} asks for ${engine}: ${conflict}.`);
       if (options.learn !== true && (options.output !== undefined || (options.sample ?? []).length > 0))
         throw new SallyportError("usage", "--sample and --output go with --learn.");
       if (options.learn === true) await learn(opened, dir, { ...options, tokens: rest, json });
