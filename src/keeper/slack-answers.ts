@@ -49,7 +49,7 @@ export function statusDocument(session: Session): Document {
   const rows: [string, string][] = [
     ["State", "unlocked"],
     ["Runs under way", String(status.running)],
-    ["Sandbox", status.sandbox],
+    ["Sandbox", status.sandbox.slice(0, 1500)],
     ["Log entries", String(status.logSize)],
   ];
   return say("sallyport is up.", { kind: "fields", rows });

@@ -3,6 +3,8 @@ import { parseManifest } from "../../src/core/manifest.ts";
 import { opDocument, runDocument } from "../../src/keeper/documents.ts";
 import { outputMessages } from "../../src/keeper/output-messages.ts";
 import type { Shown } from "../../src/keeper/run-output.ts";
+import type { Session } from "../../src/keeper/session.ts";
+import { statusDocument } from "../../src/keeper/slack-answers.ts";
 import { renderDocument } from "../../src/slack/render.ts";
 import { Document } from "../../src/wire/document.ts";
 import { renderMessage } from "../../src/workspace/index.ts";
@@ -103,3 +105,9 @@ resources: [${resources.join(", ")}]
     t.ok(shown.success, String(shown.error));
   },
 );
+
+t.test("a self-test that failed in everything is shown too", async (t) => {
+  const sandbox = `failed: ${"try to break out, ".repeat(127)}`;
+  const session = { status: () => ({ running: 0, sandbox, logSize: 1 }) } as unknown as Session;
+  t.ok(Document.safeParse(statusDocument(session)).success);
+});
