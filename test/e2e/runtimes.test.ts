@@ -24,7 +24,7 @@ import { program, until } from "./appliance.ts";
 t.setTimeout(FILE_TIMEOUT);
 const INSIDE = "RUNTIMES_TEST_DIR";
 
-/** A shell, `cat` and what they need, as the host has them; Node needs two libraries more. */
+/** A shell, `cat` and what they need, as the host has them, and the C library for Node. */
 function rootMembers(): Member[] {
   const programs = ["/bin/sh", "/bin/cat", "/bin/ls", "/bin/id"].map((path) => realpathSync(path));
   const libraries = new Map<string, Buffer>();
@@ -33,6 +33,8 @@ function rootMembers(): Member[] {
     for (const [, needed = ""] of said.matchAll(/(?:=> )?(\/\S+) \(0x/g))
       libraries.set(needed, readFileSync(needed));
   }
+  // What sallyport carries itself must not come from the image.
+  for (const path of libraries.keys()) if (/libstdc|libgcc|libatomic/.test(path)) libraries.delete(path);
   for (const name of ["libdl.so.2", "libpthread.so.0", "libm.so.6", "libc.so.6"]) {
     const path = `/lib/x86_64-linux-gnu/${name}`;
     if (existsSync(path)) libraries.set(path, readFileSync(path));
