@@ -3,6 +3,7 @@ import { type EntityUidJson, preparsePolicySet, statefulIsAuthorized } from "./c
 import { contextOf, entitiesOf, principalOf, resourceOf } from "./entities.ts";
 import { SallyportError } from "./errors.ts";
 import type { ChannelKind, Role, SlackIdentity } from "./identity.ts";
+import type { Obligation } from "./obligations.ts";
 import {
   type ArgTypes,
   DEFAULT_DENY,
@@ -81,6 +82,10 @@ export type Resource =
       readonly id: string;
       /** Name of the local user who asked for the run. */
       readonly requester: string;
+      /** Name of the local user who published the version that runs. */
+      readonly publisher: string;
+      /** The groups whose approval it waits for, or waited for. */
+      readonly approvers: readonly string[];
       readonly op: OpRow;
       readonly namespace: NamespaceRow;
     }
@@ -97,6 +102,8 @@ export interface AuthContext {
   readonly confirmation?: "none" | "totp" | "local";
   /** true for the check just before a run starts, when its confirmation must have been reached. */
   readonly launch?: boolean;
+  /** true where an admin asks for a run without the approvals that it needs. */
+  readonly breakGlass?: boolean;
   /** Unix time in ms. */
   readonly time: number;
 }
@@ -114,6 +121,8 @@ export interface Decision {
   readonly policies: string[];
   /** The sentence for the person; "" when allowed. */
   readonly reason: string;
+  /** What policies ask for before a run that is allowed starts, in the order of the policies; never for another action. */
+  readonly obligations: readonly Obligation[];
 }
 
 export interface Authorizer {
@@ -132,6 +141,15 @@ export interface AuthorizerOptions {
 }
 
 const EAGER = 200;
+const NOT_ASKED = "The policies could not be asked, so the answer is no. An admin finds more in the log.";
+
+/** The policies of one question. Those that only ask for something first are a set of their own, asked of an allowed run. */
+const OBLIGATIONS = "run, first";
+type Part = Action | typeof OBLIGATIONS;
+const isPartOf = (part: Part, { actions, obligation }: PolicyInfo): boolean =>
+  part === OBLIGATIONS
+    ? obligation !== null
+    : obligation === null && (actions === null || actions.includes(part));
 
 // Cedar keeps what it has parsed under a name, for the whole process.
 let created = 0;
@@ -145,16 +163,16 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   let order = new Map<string, number>();
 
   // One parsed set an action: a decision's cost grows with the number of policies in its set. Made when first asked.
-  const prepared = new Set<Action>();
-  const prepare = (action: Action): string => {
-    const name = `${id}/${action}`;
-    if (prepared.has(action)) return name;
-    const relevant = infos.filter(({ actions }) => actions === null || actions.includes(action));
+  const prepared = new Set<Part>();
+  const prepare = (part: Part): string => {
+    const name = `${id}/${part}`;
+    if (prepared.has(part)) return name;
+    const relevant = infos.filter((policy) => isPartOf(part, policy));
     const answer = preparsePolicySet(name, { staticPolicies: textsById(relevant) });
     if (answer.type === "failure") {
       throw new SallyportError("policy_invalid", answer.errors[0]?.message ?? "The policies do not parse.");
     }
-    prepared.add(action);
+    prepared.add(part);
     return name;
   };
 
@@ -166,7 +184,8 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     sources = nextSources;
     argTypes = nextTypes;
     // Few are parsed at once, so that no person waits for it; of very many, only what is asked for.
-    if (next.length <= EAGER) for (const action of Object.keys(ACTIONS) as Action[]) prepare(action);
+    if (next.length <= EAGER)
+      for (const part of [...(Object.keys(ACTIONS) as Action[]), OBLIGATIONS] as const) prepare(part);
   };
   load(sources, argTypes);
 
@@ -179,20 +198,17 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       return deny([NO_CONTEXT], "The Op does not belong to the namespace that it was asked with.");
     }
     const uid = (type: string, name: string): EntityUidJson => ({ type, id: name });
-    const answer = statefulIsAuthorized({
+    const call = {
       principal: principalOf(request.principal),
       action: uid("Action", action),
       resource: resourceOf(resource),
       context: contextOf(request.context, argTypes),
       entities: entitiesOf(request),
-      preparsedPolicySetId: prepare(action),
       validateRequest: false,
-    });
+    };
+    const answer = statefulIsAuthorized({ ...call, preparsedPolicySetId: prepare(action) });
     if (answer.type === "failure") {
-      return deny(
-        [NO_CONTEXT],
-        "The policies could not be asked, so the answer is no. An admin finds more in the log.",
-      );
+      return deny([NO_CONTEXT], NOT_ASKED);
     }
     const { decision, diagnostics } = answer.response;
     const decided = diagnostics.reason.toSorted((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
@@ -200,13 +216,19 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       const reason = infos[order.get(decided[0] ?? "") ?? -1]?.reason ?? "";
       return deny(decided, reason === "" ? `The policy ${decided[0]} forbids it.` : reason);
     }
-    // Cedar leaves out a policy that fails to evaluate, a forbid as well; here it is a refusal.
-    if (diagnostics.errors.length > 0) {
-      const failed = diagnostics.errors.map(({ policyId }) => policyId).sort();
-      return deny(failed, `The policy ${failed[0]} could not be evaluated, so the answer is no.`);
-    }
+    if (diagnostics.errors.length > 0) return denyFailed(diagnostics.errors);
     if (decision !== "allow") return deny([DEFAULT_DENY], defaultReason(request));
-    return { allow: true, policies: decided, reason: "" };
+    if (action !== "run" || !infos.some(({ obligation }) => obligation !== null))
+      return { allow: true, policies: decided, reason: "", obligations: [] };
+    const asked = statefulIsAuthorized({ ...call, preparsedPolicySetId: prepare(OBLIGATIONS) });
+    if (asked.type === "failure") return deny([NO_CONTEXT], NOT_ASKED);
+    const { errors, reason } = asked.response.diagnostics;
+    if (errors.length > 0) return denyFailed(errors);
+    const matched = new Set(reason);
+    const obligations = infos.flatMap((policy) =>
+      policy.obligation !== null && matched.has(policy.id) ? [policy.obligation] : [],
+    );
+    return { allow: true, policies: decided, reason: "", obligations };
   };
 
   return {
@@ -226,7 +248,18 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
 const belongs = ({ op, namespace }: { op: OpRow; namespace: NamespaceRow }): boolean =>
   op.name.startsWith(`${namespace.name}/`);
 
-const deny = (policies: string[], reason: string): Decision => ({ allow: false, policies, reason });
+const deny = (policies: string[], reason: string): Decision => ({
+  allow: false,
+  policies,
+  reason,
+  obligations: [],
+});
+
+/** Cedar leaves out a policy that fails to evaluate, a forbid as well; here it is a refusal. */
+function denyFailed(errors: readonly { policyId: string }[]): Decision {
+  const failed = errors.map(({ policyId }) => policyId).sort();
+  return deny(failed, `The policy ${failed[0]} could not be evaluated, so the answer is no.`);
+}
 
 const VERBS: Readonly<Partial<Record<Action, string>>> = {
   read_log: "read the log of",

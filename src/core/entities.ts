@@ -78,6 +78,8 @@ export function entitiesOf({ principal, resource, context }: AuthRequest): Entit
       op: ref("Op", op),
       namespace: ref("Namespace", resource.namespace.name),
       requester: ref("User", resource.requester),
+      publisher: ref("User", resource.publisher),
+      approvers: resource.approvers.map((group) => ref("Group", group)),
     };
     entities.push(entity(resourceOf(resource), attrs, [uid("Op", op)]));
   }
@@ -139,6 +141,7 @@ export function contextOf(context: AuthContext, argTypes: ArgTypes): Record<stri
     args,
     confirmation: context.confirmation ?? "none",
     launch: context.launch ?? false,
+    break_glass: context.breakGlass ?? false,
     time: { __extn: { fn: "datetime", arg: new Date(context.time).toISOString() } },
   };
 }

@@ -8,6 +8,7 @@ import {
 import { SallyportError } from "./errors.ts";
 import { isName } from "./identity.ts";
 import type { Manifest } from "./manifest.ts";
+import { type Obligation, obligationOf } from "./obligations.ts";
 
 /** Text of Cedar policies and the name a person knows it by (a file's, or a site policy's). */
 export interface PolicySource {
@@ -24,6 +25,8 @@ export interface PolicyInfo {
   readonly text: string;
   /** The actions that its scope names; null: every action. */
   readonly actions: readonly string[] | null;
+  /** What it asks for before the run starts, instead of forbidding it; null: an ordinary policy. */
+  readonly obligation: Obligation | null;
 }
 
 /** Input name to type, over all active Ops: what `context.args` may hold. */
@@ -103,13 +106,21 @@ function readSource({ name, text }: PolicySource): PolicyInfo[] {
     if (!isName("policy", id))
       throw bad(`${name}: ${JSON.stringify(id)} is no policy id (a-z, 0-9, '-', '_').`);
     if (RESERVED.includes(id)) throw bad(`${name}: the id "${id}" is reserved.`);
+    const actions = actionsOf(action);
+    const obligation = obligationOf(`${name}, policy ${id}`, id, annotations ?? {});
+    // Read without its annotations it still refuses.
+    if (obligation !== null && !(effect === "forbid" && actions?.length === 1 && actions[0] === "run"))
+      throw bad(
+        `${name}, policy ${id}: what asks for an approval or a confirmation is a forbid of Action::"run" alone.`,
+      );
     return {
       id,
       effect,
       reason: annotations?.reason ?? "",
       source: name,
       text: policyText,
-      actions: actionsOf(action),
+      actions,
+      obligation,
     };
   });
 }

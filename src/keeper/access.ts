@@ -6,8 +6,11 @@ import { targetText } from "../core/manifest-shape.ts";
 import { type ResourceModes, resourceTags } from "../core/resources.ts";
 import { getNamespace, listChannels } from "../store/namespaces.ts";
 import { getOp, getVersion, type OpVersion } from "../store/ops.ts";
+import type { RunRow } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Reader } from "../store/tx.ts";
+import { getUser } from "../store/users.ts";
+import { getWait } from "../store/waits.ts";
 import type { Caller } from "./callers.ts";
 
 type Resource = AuthRequest["resource"];
@@ -163,6 +166,26 @@ export class Access {
       namespaceEngine,
       version,
       manifest,
+    };
+  }
+
+  /** What policies see of a run. `op`: as it is now, which channels and namespace rules go by. */
+  async runResource(
+    reader: Reader,
+    run: Pick<RunRow, "id" | "namespace" | "op" | "version" | "requester">,
+    op: Pick<ActiveOp, "row" | "namespace">,
+  ): Promise<Extract<Resource, { kind: "run" }>> {
+    const version = await getVersion(reader, run.namespace, run.op, run.version);
+    const needs = (await getWait(reader, run.id))?.needs ?? [];
+    const groups = needs.flatMap(({ approval }) => (approval?.group == null ? [] : [approval.group]));
+    return {
+      kind: "run",
+      id: run.id,
+      requester: (await getUser(reader, run.requester))?.name ?? "",
+      publisher: (await getUser(reader, version?.publisher ?? ""))?.name ?? "",
+      approvers: [...new Set(groups)],
+      op: op.row,
+      namespace: op.namespace,
     };
   }
 

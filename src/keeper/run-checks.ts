@@ -2,7 +2,6 @@ import { type Args, parseArgs, tokenize } from "../core/args.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { getRun, type RunRow } from "../store/runs.ts";
 import type { Reader, Store } from "../store/store.ts";
-import { getUser } from "../store/users.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import { type Caller, recall } from "./callers.ts";
@@ -59,9 +58,7 @@ export async function admitCancel(
   if (row === undefined) throw new SallyportError("not_found", `Run ${id}.`);
   const op = live?.op ?? (await access.activeOp(reader, row.namespace, row.op));
   if (op === undefined) throw new SallyportError("not_found", `Run ${id} belongs to an Op that is gone.`);
-  const requester = live?.view.requester ?? (await getUser(reader, row.requester))?.name ?? "";
-  const resource = { kind: "run", id, requester, op: op.row, namespace: op.namespace } as const;
-  await access.demand(caller, "cancel", resource);
+  await access.demand(caller, "cancel", await access.runResource(reader, row, op));
   return { row, op };
 }
 

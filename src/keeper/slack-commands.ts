@@ -3,7 +3,6 @@ import { channelKindOf } from "../core/identity.ts";
 import { isFinal } from "../core/run.ts";
 import { finishReceipt } from "../store/receipts.ts";
 import { getRun, readOutput } from "../store/runs.ts";
-import { getUser } from "../store/users.ts";
 import type { Document } from "../wire/document.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import { type Caller, slackActor, slackCaller } from "./callers.ts";
@@ -222,14 +221,9 @@ async function show(session: Session, caller: Caller, rest: string): Promise<Ans
     await session.access.demand(caller, "show", { kind: "op", op: op.row, namespace: op.namespace });
     return done("show", opDocument(op.manifest, op.version.number, op.version.digest, op.row.resources));
   }
-  const requester = (await getUser(session.store.read, row.requester))?.name ?? "";
-  await session.access.demand(caller, "show", {
-    kind: "run",
-    id: row.id,
-    requester,
-    op: op.row,
-    namespace: op.namespace,
-  });
+  const resource = await session.access.runResource(session.store.read, row, op);
+  await session.access.demand(caller, "show", resource);
+  const { requester } = resource;
   const output = await readOutput(session.store.read, row.id, { limitBytes: 2400 });
   const shown = runDocument(
     { row, manifest: op.manifest, requester },

@@ -242,9 +242,89 @@ const NAMESPACE_ENGINE = `
 ALTER TABLE namespaces ADD COLUMN engine TEXT CHECK (length(engine) BETWEEN 1 AND 64);
 `;
 
+const AUTHORITY = `
+-- What a site adds to the policies that ship. One that was removed stays: it decided about runs that are in the log.
+CREATE TABLE policies (
+  name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+  number INTEGER NOT NULL CHECK (number >= 1),
+  text TEXT NOT NULL CHECK (length(text) <= 65536),
+  author TEXT NOT NULL REFERENCES users (id),
+  created INTEGER NOT NULL,
+  removed INTEGER,
+  PRIMARY KEY (name, number)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX policies_in_force ON policies (name) WHERE removed IS NULL;
+
+-- enrolled: NULL until a first code showed that the authenticator has it. last_step: the time step (RFC 6238) of the last
+-- code that was taken, so that none is taken twice.
+CREATE TABLE totp (
+  user_id TEXT PRIMARY KEY REFERENCES users (id),
+  secret BLOB NOT NULL CHECK (length(secret) BETWEEN 16 AND 64),
+  created INTEGER NOT NULL,
+  enrolled INTEGER,
+  last_step INTEGER NOT NULL DEFAULT -1,
+  failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
+  retry_at INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- What a run waits for. needs: JSON, as core/obligations. slack_user: who is told, where it was asked in Slack.
+CREATE TABLE waits (
+  run TEXT PRIMARY KEY REFERENCES runs (id),
+  digest TEXT NOT NULL CHECK (length(digest) = 71),
+  confirm TEXT NOT NULL CHECK (confirm IN ('none', 'totp', 'local')),
+  reached TEXT NOT NULL CHECK (reached IN ('none', 'totp', 'local')),
+  needs TEXT NOT NULL CHECK (length(needs) <= 65536),
+  slack_user TEXT CHECK (length(slack_user) <= 32),
+  created INTEGER NOT NULL,
+  expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE verdicts (
+  run TEXT NOT NULL REFERENCES waits (run),
+  user_id TEXT NOT NULL REFERENCES users (id),
+  verdict TEXT NOT NULL CHECK (verdict IN ('approved', 'denied')),
+  reached TEXT NOT NULL CHECK (reached IN ('none', 'totp', 'local')),
+  source TEXT NOT NULL CHECK (source IN ('slack', 'tty')),
+  created INTEGER NOT NULL,
+  PRIMARY KEY (run, user_id)
+) STRICT, WITHOUT ROWID;
+
+-- What was asked of the policies about a run, and what they answered; JSON, for who asks why afterwards.
+CREATE TABLE decisions (
+  run TEXT NOT NULL REFERENCES runs (id),
+  n INTEGER NOT NULL CHECK (n >= 1),
+  phase TEXT NOT NULL CHECK (phase IN ('request', 'approve', 'launch')),
+  user_id TEXT NOT NULL REFERENCES users (id),
+  asked TEXT NOT NULL CHECK (length(asked) <= 131072),
+  answer TEXT NOT NULL CHECK (length(answer) <= 65536),
+  created INTEGER NOT NULL,
+  PRIMARY KEY (run, n)
+) STRICT, WITHOUT ROWID;
+-- Why a run went without the approvals that it needed.
+ALTER TABLE runs ADD COLUMN break_glass TEXT CHECK (length(break_glass) BETWEEN 1 AND 500);
+
+-- Whether who publishes a version may not be who activates it.
+ALTER TABLE namespaces ADD COLUMN two_person_publish INTEGER NOT NULL DEFAULT 0 CHECK (two_person_publish IN (0, 1));
+-- From where: the host account, as the kernel tells it.
+ALTER TABLE op_versions ADD COLUMN uid INTEGER;
+ALTER TABLE op_versions ADD COLUMN login_uid INTEGER;
+CREATE TABLE op_activations (
+  id INTEGER PRIMARY KEY,
+  namespace TEXT NOT NULL,
+  name TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  user_id TEXT NOT NULL REFERENCES users (id),
+  uid INTEGER,
+  login_uid INTEGER,
+  created INTEGER NOT NULL,
+  FOREIGN KEY (namespace, name, number) REFERENCES op_versions (namespace, name, number)
+) STRICT;
+CREATE INDEX op_activations_of ON op_activations (namespace, name, id);
+`;
+
 /** Never changed once released: a database made by an older version must become the same by adding migrations. */
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: "the first schema", sql: LOG + PEOPLE + OPS + SLACK },
   { version: 2, name: "names of root file systems", sql: RUNTIMES },
   { version: 3, name: "engines of namespaces", sql: NAMESPACE_ENGINE },
+  { version: 4, name: "policies, codes, approvals", sql: AUTHORITY },
 ];

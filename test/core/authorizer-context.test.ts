@@ -164,7 +164,12 @@ t.test("a site's policies see arguments, typed by the manifests", async (t) => {
     site.authorize(ask(runner, "run", op({}), { ...(args === undefined ? {} : { args }), ...more }));
   t.equal(decide({ env: "staging", count: 3, ratio: 0.5, force: false, in: "y" }).allow, true);
   t.equal(decide(undefined).allow, true);
-  t.same(decide({ env: "prod" }), { allow: false, policies: ["no-prod"], reason: "Not in production." });
+  t.same(decide({ env: "prod" }), {
+    allow: false,
+    policies: ["no-prod"],
+    reason: "Not in production.",
+    obligations: [],
+  });
   t.match(decide({ count: 4 }), { allow: false, policies: ["few"], reason: /policy few forbids/ });
   t.match(decide({ ratio: 0.5001 }), { policies: ["half"] });
   t.match(decide({ ratio: 1 }), { policies: ["half"] });

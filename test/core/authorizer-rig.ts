@@ -43,8 +43,24 @@ export const TTY: AuthContext = { source: "tty", standing: "host", channel: null
 
 export const RESOURCES: Readonly<Record<string, Resource>> = {
   op: { kind: "op", op: OP, namespace: WEB },
-  run: { kind: "run", id: "r-0000000000000000", requester: "zoe", op: OP, namespace: WEB },
-  ownRun: { kind: "run", id: "r-0000000000000001", requester: "pat", op: OP, namespace: WEB },
+  run: {
+    kind: "run",
+    id: "r-0000000000000000",
+    requester: "zoe",
+    publisher: "cody",
+    approvers: [],
+    op: OP,
+    namespace: WEB,
+  },
+  ownRun: {
+    kind: "run",
+    id: "r-0000000000000001",
+    requester: "pat",
+    publisher: "cody",
+    approvers: [],
+    op: OP,
+    namespace: WEB,
+  },
   namespace: { kind: "namespace", namespace: WEB },
   user: { kind: "user", name: "zoe" },
   self: { kind: "user", name: "pat" },

@@ -57,14 +57,7 @@ async function mayShow(
 ): Promise<boolean> {
   const op = await session.access.activeOp(session.store.read, row.namespace, row.op);
   if (op === undefined) return session.access.may(caller, "read_log", { kind: "appliance" });
-  const requester = (await getUser(session.store.read, row.requester))?.name ?? "";
-  return session.access.may(caller, "show", {
-    kind: "run",
-    id: row.id,
-    requester,
-    op: op.row,
-    namespace: op.namespace,
-  });
+  return session.access.may(caller, "show", await session.access.runResource(session.store.read, row, op));
 }
 
 async function describe(session: Session, row: RunRow): Promise<unknown> {
