@@ -246,6 +246,33 @@ export const CATALOGUE = {
     network: S,
     resources: S,
   }),
+  "run.waiting": row("process_queued", 1, "a run waits to be confirmed or approved", {
+    confirm: S,
+    approvals: S,
+    digest: S,
+    expires: N,
+  }),
+  "run.confirmed": row("authn_login_success", 1, "who asked for a run confirmed it", {
+    confirm: S,
+    source: S,
+  }),
+  "run.approved": row("authz_change", 3, "somebody approved a run", {
+    confirm: S,
+    source: S,
+    channel: S,
+    digest: S,
+    missing: N,
+  }),
+  "run.denied": row("authz_fail", 3, "somebody who was asked to approve a run denied it", {
+    source: S,
+    channel: S,
+    digest: S,
+  }),
+  "run.break_glass": row("authz_change", 5, "an admin ran an Op without the approvals that it needs", {
+    approvals: S,
+    digest: S,
+    told: N,
+  }),
   "run.queued": row("process_queued", 1, "a run waits for its turn", { ahead: N }),
   "run.started": row("process_started", 1, "an order went to the runner", {
     digest: S,

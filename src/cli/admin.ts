@@ -6,6 +6,7 @@ import { addPeople } from "./admin/people.ts";
 import { addRights } from "./admin/rights.ts";
 import { addRuns } from "./admin/runs.ts";
 import { addRuntimes } from "./admin/runtimes.ts";
+import { addWaits } from "./admin/waits.ts";
 import { makeProgram, runProgram } from "./program.ts";
 
 /** Every command that talks to the keeper; it decides nothing. */
@@ -21,6 +22,7 @@ export async function main(argv: string[]): Promise<number> {
   addOps(program, admin);
   addRuntimes(program, admin);
   addRuns(program, admin);
+  addWaits(program, admin);
   addAudit(program, admin);
   return runProgram(program, argv, () => status);
 }

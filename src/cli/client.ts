@@ -7,6 +7,8 @@ import type { Command, CommandParams } from "../wire/ctl.ts";
 export type CallOptions = {
   parts?: readonly Uint8Array[];
   onOutput?: (stream: "stdout" | "stderr", bytes: Buffer) => void;
+  /** What the keeper has to say while the command is under way. */
+  onNotice?: (text: string) => void;
   /** Bytes that came with the answer. */
   onBytes?: (bytes: Buffer) => void;
   /** Called with a function that ends the connection, which cancels what the command started. */
@@ -39,7 +41,7 @@ export function callKeeper<C extends Command>(
         peer: "keeper",
         state: () => null,
         onMessage: (message, parts) => {
-          if (message.type === "ctl.output") o.onOutput?.(message.stream, parts[0]!);
+          if (message.type === "ctl.output") take(o, message.stream, parts[0]!);
           else if (message.type !== "ctl.reply") return;
           else if (message.ok) settle(() => resolve(answerOf(parts, o.onBytes)));
           else settle(() => reject(new SallyportError(knownCode(message.code), message.detail)));
@@ -62,6 +64,11 @@ export function callKeeper<C extends Command>(
       );
     });
   });
+}
+
+function take(o: CallOptions, stream: "stdout" | "stderr" | "notice", bytes: Buffer): void {
+  if (stream === "notice") o.onNotice?.(bytes.toString("utf8"));
+  else o.onOutput?.(stream, bytes);
 }
 
 function answerOf(parts: readonly Buffer[], onBytes: CallOptions["onBytes"]): unknown {

@@ -16,6 +16,7 @@ export const ERRORS = {
   conflict: { exit: 1, text: "That exists already or is in use." },
   denied: { exit: 3, text: "Refused." },
   unsupported: { exit: 3, text: "Refused: this version can't do what the Op asks for." },
+  code_needed: { exit: 3, text: "A one-time code from your authenticator is needed." },
   not_linked: { exit: 3, text: "This Slack account is not linked to a user of this appliance." },
   user_disabled: { exit: 3, text: "This user is disabled." },
   foreign_identity: { exit: 3, text: "Only members of the installing Slack workspace are served." },

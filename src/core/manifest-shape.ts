@@ -4,7 +4,7 @@ import { bundlePathFault } from "./bundle-path.ts";
 import { ENGINES } from "./engines.ts";
 import { isChannelId, isName } from "./identity.ts";
 import { inputShape, isPrintable } from "./inputs.ts";
-import { limitsShape } from "./manifest-units.ts";
+import { approvalTime, limitsShape } from "./manifest-units.ts";
 
 /** The shape of op.yaml (DESIGN section 6), key by key; every `error` is the sentence after the key's name. */
 
@@ -142,6 +142,8 @@ export const manifestShape = z.strictObject(
             .max(10, { error: "must be 1 to 10" }),
           group: text("must be a group's name", (value) => isName("group", value)).optional(),
           confirm: choice(CONFIRM).optional(),
+          exclude_coder: z.boolean({ error: "must be true or false" }).optional(),
+          expires: approvalTime.optional(),
         },
         { error: "must be like {count: 1, group: leads}" },
       )

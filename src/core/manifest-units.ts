@@ -72,6 +72,10 @@ export const limitsShape = z.strictObject(
   { error: "must be keys with values, like {time: 60s, memory: 256MiB}" },
 );
 
+/** How long a run waits to be confirmed and approved, in ms. */
+export const APPROVAL_TIME_MS = 3600 * SECOND;
+export const approvalTime = quantity(TIME_UNITS, "60s", "168h", "30m or 8h");
+
 export function makeLimits(shape: z.infer<typeof limitsShape> | undefined): Limits {
   return {
     timeMs: shape?.time ?? DEFAULT_LIMITS.timeMs,

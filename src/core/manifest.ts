@@ -47,6 +47,10 @@ export interface Manifest {
     readonly count: number;
     readonly group: string | null;
     readonly confirm: Confirm;
+    /** Whoever published the version that is to run is no approver. Absent: may be one. */
+    readonly excludeCoder?: true;
+    /** Absent: an hour. */
+    readonly expiresMs?: number;
   } | null;
   readonly concurrency: number;
   /** "default", "strict", "network" or a .json file of the bundle. */
@@ -131,6 +135,8 @@ function build(value: unknown): Manifest {
             count: shape.approval.count,
             group: shape.approval.group ?? null,
             confirm: shape.approval.confirm ?? confirm,
+            ...(shape.approval.exclude_coder === true ? { excludeCoder: true as const } : {}),
+            ...(shape.approval.expires === undefined ? {} : { expiresMs: shape.approval.expires }),
           },
     concurrency: shape.concurrency ?? 1,
     seccomp: shape.seccomp ?? "default",
@@ -235,6 +241,8 @@ function sourceOf(m: Manifest): Record<string, unknown> {
             count: approval.count,
             confirm: approval.confirm,
             ...(approval.group === null ? {} : { group: approval.group }),
+            ...(approval.excludeCoder === true ? { exclude_coder: true } : {}),
+            ...(approval.expiresMs === undefined ? {} : { expires: `${approval.expiresMs / 1000}s` }),
           },
         }),
     concurrency: m.concurrency,

@@ -4,7 +4,7 @@ import type { Confirm } from "./manifest.ts";
 
 /** Who has to agree to a run, and how each of them is confirmed. */
 export interface ApprovalNeed {
-  /** Different people, 1 to 16; the requester is never one of them. */
+  /** Different people, 1 to 10; the requester is never one of them. */
   readonly count: number;
   /** They must be members of this group; null: whoever may approve. */
   readonly group: string | null;
@@ -33,7 +33,7 @@ export const isAtLeast = (reached: Confirm, wanted: Confirm): boolean =>
 export const strongest = (...all: readonly Confirm[]): Confirm =>
   all.reduce((most, next) => (isAtLeast(most, next) ? most : next), "none");
 
-export const MAX_APPROVALS = 16;
+export const MAX_APPROVALS = 10;
 const KEYS = ["confirm", "approval", "approval_group", "approval_confirm", "approval_excludes"] as const;
 
 /**

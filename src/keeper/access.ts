@@ -42,6 +42,11 @@ export class Access {
     this.resources = o.resources ?? new Map();
   }
 
+  /** ms since the epoch */
+  now(): number {
+    return this.#now();
+  }
+
   get authorizer(): Authorizer {
     return this.#authorizer;
   }
@@ -77,8 +82,18 @@ export class Access {
     resource: Resource,
     extra: Partial<AuthRequest["context"]> = {},
   ): Promise<string[]> {
+    return (await this.demandDecision(caller, action, resource, extra)).policies;
+  }
+
+  /** As `demand`, with what the policies ask for first. */
+  async demandDecision(
+    caller: Caller,
+    action: Action,
+    resource: Resource,
+    extra: Partial<AuthRequest["context"]> = {},
+  ): Promise<Decision> {
     const decision = this.decide(caller, action, resource, extra);
-    if (decision.allow) return decision.policies;
+    if (decision.allow) return decision;
     await this.refused(caller, action, resource, decision);
     throw new SallyportError("denied", `${decision.reason} (policy ${decision.policies.join(", ")})`);
   }

@@ -297,7 +297,7 @@ export class Appliance {
     // The emergency brake must work on a full disk too: each step is tried, none keeps the next from being taken.
     const steps: readonly [string, () => unknown][] = [
       ["mark", () => writeDurably(join(this.dirs.state, "locked"), Buffer.alloc(0))],
-      ["end the runs", () => session.runs.stopAll(STOP_RUNS_MS)],
+      ["end the runs", () => session.runs.stopAll(STOP_RUNS_MS, { keepWaiting: false })],
       [
         "log",
         () =>
@@ -328,7 +328,7 @@ export class Appliance {
 
   async #endSession(session: Session, last: AuditEvent | undefined): Promise<void> {
     session.end();
-    await session.runs.stopAll(STOP_RUNS_MS);
+    await session.runs.stopAll(STOP_RUNS_MS, { keepWaiting: true });
     await session.egress.settled(LAST_CONNECTIONS_MS);
     if (last !== undefined) await this.#logEnd(session.store, last);
     await session.checkpoints.stop();

@@ -44,7 +44,10 @@ export async function slackCaller(
 }
 
 /** The same person from the same place, with the rights of this moment. */
-export function recall(reader: Reader, { id, source, standing, channel }: Caller): Promise<Caller> {
+export function recall(
+  reader: Reader,
+  { id, source, standing, channel }: Origin & { id: string },
+): Promise<Caller> {
   return known(reader, id, { source, standing, channel });
 }
 

@@ -231,7 +231,10 @@ export class CtlServer {
         else call();
       },
     };
-    return (handler as (context: CommandContext<Command>) => Promise<unknown>)(context);
+    const answer = await (handler as (context: CommandContext<Command>) => Promise<unknown>)(context);
+    // What waits was asked for under what may be no more.
+    if (command !== "run") await session.waits.recheck();
+    return answer;
   }
 
   /** While sealed there is nobody to ask; open, it is the authorizer as for everything else. */

@@ -14,6 +14,9 @@ export type Shown = { document: Document; parts: Buffer[] };
 
 const STATE_WORDS: Readonly<Record<string, string>> = {
   requested: "was requested",
+  waiting: "waits",
+  denied: "was denied",
+  expired: "expired",
   queued: "waits for its turn",
   running: "is running",
   succeeded: "succeeded",
@@ -29,6 +32,9 @@ const STATE_SIGNS: Readonly<Record<string, string>> = {
   timed_out: "⏱",
   canceled: "■",
   lost: "?",
+  waiting: "⏸",
+  denied: "✘",
+  expired: "⏱",
   queued: "…",
   running: "▶",
 };
@@ -75,7 +81,7 @@ export function runDocument(
     blocks.push({ kind: "note", text });
   }
   if (row.truncated) blocks.push({ kind: "note", text: cutNote(view) });
-  if (row.state === "running" || row.state === "queued") {
+  if (row.state === "running" || row.state === "queued" || row.state === "waiting") {
     blocks.push({
       kind: "buttons",
       buttons: [{ id: "cancel", label: "Cancel", value: row.id, style: "danger" }],
@@ -100,7 +106,7 @@ function size(bytes: number): string {
   return bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} bytes`;
 }
 
-function argumentsOf({ manifest, row }: RunView): string {
+export function argumentsOf({ manifest, row }: RunView): string {
   try {
     return argsText(checkArgs(manifest, JSON.parse(row.args) as Record<string, unknown>));
   } catch {

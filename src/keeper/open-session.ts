@@ -12,6 +12,7 @@ import type { Tx } from "../store/tx.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import { Access, tryManifest } from "./access.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { Codes } from "./codes.ts";
 import { runDocument } from "./documents.ts";
 import { EgressClient } from "./egress.ts";
 import { keepHouse } from "./housekeeping.ts";
@@ -27,6 +28,8 @@ import { type Session, sessionStatus } from "./session.ts";
 import { SignedHistory } from "./signed-history.ts";
 import { dispatchSlack } from "./slack-commands.ts";
 import { SlackDesk } from "./slack-desk.ts";
+import { restoreWait } from "./wait-restore.ts";
+import { Waits } from "./waits.ts";
 
 type Options = {
   store: Store;
@@ -54,6 +57,8 @@ export async function openSession(o: Options): Promise<Session> {
   const egress = new EgressClient({ store, peers, socket: o.egressSocket, failed });
   const runs = new Runs({ store, access, peers, egress, failed });
   const outbox = new Outbox({ store, peers, failed });
+  const codes = new Codes();
+  const waits = new Waits({ store, access, runs, codes, now: Date.now, failed });
   await logUnreadable(store, await refreshArgTypes(o.authorizer, store));
   const half = Buffer.from(o.half);
   const history = new SignedHistory({
@@ -69,6 +74,8 @@ export async function openSession(o: Options): Promise<Session> {
     access,
     peers,
     runs,
+    waits,
+    codes,
     profiles: new ProfileChecks(peers),
     egress,
     outbox,
@@ -90,6 +97,7 @@ export async function openSession(o: Options): Promise<Session> {
       clearInterval(heartbeat);
       stopHousekeeping();
       session.desk.stop();
+      waits.stop();
       outbox.stop();
     },
     desk: new SlackDesk({ store, peers, failed, dispatch: (request) => dispatchSlack(session, request) }),
@@ -177,7 +185,8 @@ async function recover(session: Session, failed: (error: unknown) => void): Prom
       ...(row.thread === null || isPrivate ? {} : { thread: row.thread }),
     });
   };
-  await recoverRuns(session.store, { tell, failed });
+  const restore = (row: RunRow) => restoreWait(session, row);
+  await recoverRuns(session.store, { restore, tell, failed });
   await session.desk.recover();
 }
 

@@ -1,5 +1,5 @@
 import type { SallyportError } from "../core/errors.ts";
-import { markSending, owe, type Post } from "../store/outbox.ts";
+import { markSending, owe, type Post, postByNonce } from "../store/outbox.ts";
 import type { Tx } from "../store/tx.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import { headDocument, runDocument, type Shown, say } from "./documents.ts";
@@ -7,10 +7,14 @@ import type { Outbox } from "./outbox.ts";
 import { outputMessages } from "./output-messages.ts";
 import { type Shown as Output, OutputHead } from "./run-output.ts";
 import type { RunListener, RunView } from "./run-types.ts";
+import { waitDocument } from "./wait-documents.ts";
 
 /** A run that ends sooner than this is answered with one message; a longer one first with its state. */
 const FIRST_MESSAGE_MS = 150;
 const REFRESH_MS = 1500;
+
+/** Who asked, and where: what of a request the answers go by. */
+export type AskedAt = Pick<MessageOf<"slack.request">, "id" | "identity" | "channel" | "thread">;
 
 /** Where one of the messages of an ended run goes. */
 type Place = Pick<Post, "kind" | "target" | "thread">;
@@ -21,7 +25,7 @@ type Place = Pick<Post, "kind" | "target" | "thread">;
  */
 export class Presenter implements RunListener {
   readonly #outbox: Outbox;
-  readonly #request: MessageOf<"slack.request">;
+  readonly #request: AskedAt;
   /** What came so far, of which the state message shows the beginning. */
   readonly #output = new OutputHead();
   #view: RunView | undefined;
@@ -37,14 +41,37 @@ export class Presenter implements RunListener {
   /** The first of the messages that tell of the end, where it leaves without waiting for its turn. */
   #atOnce: Post | undefined;
 
-  constructor(o: { outbox: Outbox; request: MessageOf<"slack.request"> }) {
+  constructor(o: { outbox: Outbox; request: AskedAt }) {
     this.#outbox = o.outbox;
     this.#request = o.request;
   }
 
+  /** The message for those who approve, made and kept as things are; in the channel, whatever the Op says of its reply. */
+  async waiting(tx: Tx, view: RunView): Promise<void> {
+    if (view.wait === undefined || view.wait.needs.length === 0) return;
+    const { id: target, channel, thread, identity } = this.#request;
+    const nonce = `${view.row.id}:wait`;
+    const place = { channel: channel?.id ?? identity.user, run: view.row.id };
+    const doc = JSON.stringify(waitDocument(view, view.wait));
+    const shown = await postByNonce(tx, nonce);
+    if (shown === undefined) await owe(tx, { ...place, nonce, kind: "post", target, thread, doc });
+    else {
+      const step = `${view.row.state}-${view.wait.approved.length}`;
+      await owe(tx, { ...place, nonce: `${nonce}-${step}`, kind: "update", target: shown.ts ?? nonce, doc });
+    }
+  }
+
+  waited(): void {
+    void this.#outbox.flush();
+  }
+
+  queued(view: RunView): void {
+    this.accepted(view);
+  }
+
   /** The run was accepted: it is queued or running. */
   accepted(view: RunView): void {
-    if (this.#ended) return;
+    if (this.#ended || view.row.state === "waiting") return;
     this.#view = view;
     if (this.#isPrivate) return;
     if (this.#shown === undefined) this.#first ??= setTimeout(() => this.#showState(), FIRST_MESSAGE_MS);
@@ -70,6 +97,7 @@ export class Presenter implements RunListener {
     this.#ended = true;
     this.#view = view;
     this.#atOnce = undefined;
+    if (view.row.started === null) await this.waiting(tx, view);
     const channel = this.#isPrivate ? this.#request.identity.user : (this.#request.channel?.id ?? "");
     for (const [index, [name, shown]] of this.#messages(view, output).entries()) {
       const post = await owe(tx, {

@@ -1,14 +1,21 @@
+import { demandsOf } from "../core/approvals.ts";
 import { type Args, parseArgs, tokenize } from "../core/args.ts";
+import type { AuthRequest, Decision } from "../core/authorizer.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
+import { isAtLeast } from "../core/obligations.ts";
 import { getRun, type RunRow } from "../store/runs.ts";
 import type { Reader, Store } from "../store/store.ts";
+import type { Tx } from "../store/tx.ts";
+import { getWait } from "../store/waits.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import { type Caller, recall } from "./callers.ts";
+import { keepDecision } from "./decisions.ts";
 import { findOp } from "./find-op.ts";
 import { checkArgsSize, refuseUngrantable } from "./run-order.ts";
 import type { Live, RunRequest } from "./run-types.ts";
 import { rootOf } from "./runtimes.ts";
+import { demandsAs, digestOf, planWait, reachedAtOnce, type WaitPlan } from "./wait-plan.ts";
 
 /** Every refusal is an entry: the gate wrote its own, and a log that can't be written can't hold this one either. */
 export async function logRefusal(
@@ -34,18 +41,62 @@ export async function admit(
   access: Access,
   reader: Reader,
   o: RunRequest,
-): Promise<{ op: ActiveOp; args: Args; policies: string[]; root: string | undefined }> {
-  const { caller } = o;
+): Promise<{
+  op: ActiveOp;
+  args: Args;
+  decision: Decision;
+  context: RunContext;
+  plan: WaitPlan | null;
+  root: string | undefined;
+}> {
+  const { caller, breakGlass } = o;
   const op = await findOp(access, reader, caller, o.op);
   const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
   // Whoever may not even see the Op hears that, and not what its inputs are.
   if (!access.may(caller, "list", resource)) await access.demand(caller, "run", resource);
   const tokens = typeof o.args === "string" ? tokenize(o.args, { slack: true }) : o.args;
   const args = parseArgs(op.manifest, tokens);
-  const policies = await access.demand(caller, "run", resource, { args, confirmation: "none" });
+  const now = access.now();
+  const context: RunContext = {
+    args,
+    confirmation: reachedAtOnce(caller),
+    launch: false,
+    breakGlass: breakGlass !== undefined,
+    time: now,
+  };
+  const decision = await access.demandDecision(caller, "run", resource, context);
   checkArgsSize(op.manifest, args);
   refuseUngrantable(op.manifest, access.resources);
-  return { op, args, policies, root: await rootOf(reader, op.manifest) };
+  const root = await rootOf(reader, op.manifest);
+  const { obligations } = decision;
+  const plan = await planWait(reader, { caller, op, args, root, obligations, breakGlass, now });
+  return { op, args, decision, context, plan, root };
+}
+
+type RunContext = Required<
+  Pick<AuthRequest["context"], "args" | "confirmation" | "launch" | "breakGlass" | "time">
+>;
+
+/** Throws what somebody hears who would confirm, approve or deny a run that does not wait. */
+export async function waitsNoMore(
+  access: Access,
+  reader: Reader,
+  caller: Caller,
+  id: string,
+): Promise<never> {
+  const row = await getRun(reader, id);
+  const op = row === undefined ? undefined : await access.activeOp(reader, row.namespace, row.op);
+  const isTheirs =
+    row !== undefined &&
+    (op === undefined
+      ? access.may(caller, "read_log", { kind: "appliance" })
+      : access.may(caller, "show", await access.runResource(reader, row, op)));
+  // The same answer and the same event, whether it is not there or not theirs to see.
+  if (!isTheirs) {
+    await access.hidden(caller, "approve", `run ${id}`);
+    throw new SallyportError("not_found", `Run ${id}.`);
+  }
+  throw new SallyportError("conflict", `Run ${id} waits for nobody: it is ${row.state}.`);
 }
 
 /** The run that this person may end; or throws what the person has to hear. */
@@ -76,8 +127,15 @@ export function obstacleTo(
   );
 }
 
-/** What was allowed when it was asked for must still be allowed when it starts (P6): a role may be gone by then. */
-export async function refusedNow(access: Access, store: Store, live: Live): Promise<string | null> {
+/**
+ * What was allowed when it was asked for must still be allowed when it starts (P6): a role may be gone by then. The reason why
+ * not, or what keeps the decision in the transaction of the start.
+ */
+export async function refusedNow(
+  access: Access,
+  store: Store,
+  live: Live,
+): Promise<string | ((tx: Tx) => Promise<void>)> {
   try {
     const caller = await recall(store.read, live.caller);
     const op = await access.activeOp(store.read, live.op.version.namespace, live.op.version.name);
@@ -88,12 +146,28 @@ export async function refusedNow(access: Access, store: Store, live: Live): Prom
     if ((await rootOf(store.read, op.manifest)) !== live.root)
       return `Another image was imported as ${op.manifest.root} meanwhile.`;
     const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
-    await access.demand(caller, "run", resource, {
+    const wait = await getWait(store.read, live.view.row.id);
+    if (wait !== undefined) {
+      const { args, root } = live;
+      if (digestOf({ caller, op, args, root, expires: wait.expires }) !== wait.digest)
+        return "What would run is not what was approved.";
+    }
+    const breakGlass = live.view.row.breakGlass !== null;
+    const context = {
       args: live.args,
-      confirmation: "none",
+      confirmation: wait?.reached ?? reachedAtOnce(caller),
       launch: true,
-    });
-    return null;
+      breakGlass,
+      time: access.now(),
+    };
+    const answer = await access.demandDecision(caller, "run", resource, context);
+    const isAsBefore = wait === undefined || demandsAs(wait, op, answer.obligations);
+    const { confirm, needs } = demandsOf(op.manifest, answer.obligations);
+    // A policy that came since it was asked for asks of those too that wait for their turn.
+    const isMet = breakGlass || (needs.length === 0 && isAtLeast(context.confirmation, confirm));
+    if (wait === undefined ? !isMet : !isAsBefore)
+      return "What has to be confirmed or approved was changed meanwhile.";
+    return (tx) => keepDecision(tx, { run: live.view.row.id, phase: "launch", caller, context, answer });
   } catch (error) {
     return `Not allowed any more: ${asSallyportError(error).message}`;
   }

@@ -18,9 +18,15 @@ const RETRY_MS = 1000;
 
 /** The transactions of a run: each change of state together with its log entry. */
 export type Finished = MessageOf<"run.finished">;
-export type Ending = { state: RunState; reason: string | null };
+/** `code`: why it ended before it started, in one word for who counts them. */
+export type Ending = { state: RunState; reason: string | null; code?: "withdrawn" | "expired" | "denied" };
+const OUTCOMES: Readonly<Partial<Record<RunState, "success" | "unknown" | "denied">>> = {
+  succeeded: "success",
+  lost: "unknown",
+  denied: "denied",
+};
 
-/** The intent, durable before anything happens. The run is `queued` afterwards. */
+/** The intent, durable before anything happens. The run is `queued` or `waiting` afterwards. */
 export async function recordRequest(
   tx: Tx,
   o: {
@@ -32,6 +38,9 @@ export async function recordRequest(
     root: string | undefined;
     thread?: string;
     requestId?: string;
+    breakGlass?: string;
+    /** Whether it waits for somebody before it may be queued. */
+    waits: boolean;
   },
 ): Promise<RunRow> {
   const { id, caller, op } = o;
@@ -48,6 +57,7 @@ export async function recordRequest(
     ...(caller.channel === null ? {} : { channel: caller.channel.id }),
     ...(o.thread === undefined ? {} : { thread: o.thread }),
     ...(o.requestId === undefined ? {} : { requestId: o.requestId }),
+    ...(o.breakGlass === undefined ? {} : { breakGlass: o.breakGlass }),
   });
   tx.log({
     type: "run.requested",
@@ -69,7 +79,7 @@ export async function recordRequest(
       ...(op.row.resources?.length ? { resources: op.row.resources.join(",") } : {}),
     },
   });
-  return moveRun(tx, id, { from: "requested", to: "queued" });
+  return moveRun(tx, id, { from: "requested", to: o.waits ? "waiting" : "queued" });
 }
 
 /** Before the order leaves for the runner. */
@@ -110,7 +120,7 @@ export async function recordEnd(
   });
   tx.log({
     type: "run.finished",
-    outcome: ending.state === "succeeded" ? "success" : ending.state === "lost" ? "unknown" : "failure",
+    outcome: OUTCOMES[ending.state] ?? "failure",
     actor: { kind: "user", id: row.requester, name: "" },
     run: row.id,
     op: `${row.namespace}/${row.op}`,
@@ -118,6 +128,7 @@ export async function recordEnd(
     ...(ending.reason === null ? {} : { reason: ending.reason }),
     data: {
       state: ending.state,
+      ...(ending.code === undefined ? {} : { code: ending.code }),
       exit: result?.exit ?? null,
       signal: result?.signal ?? null,
       durationMs,

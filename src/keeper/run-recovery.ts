@@ -11,12 +11,19 @@ import { type Ending, recordEnd } from "./run-record.ts";
  */
 export async function recoverRuns(
   store: Store,
-  o: { tell: (tx: Tx, row: RunRow) => Promise<void>; failed: (error: unknown) => void },
+  o: {
+    /** Lets one that waits for people wait on; or how it ends. */
+    restore: (row: RunRow) => Promise<Ending | null>;
+    tell: (tx: Tx, row: RunRow) => Promise<void>;
+    failed: (error: unknown) => void;
+  },
 ): Promise<void> {
   for (const row of await liveRuns(store.read)) {
     try {
+      const ending = row.state === "waiting" ? await o.restore(row) : endingOfCrash(row);
+      if (ending === null) continue;
       await store.mutate(async (tx) => {
-        await o.tell(tx, await recordEnd(tx, { row, ending: endingOfCrash(row) }));
+        await o.tell(tx, await recordEnd(tx, { row, ending }));
       });
     } catch (error) {
       const { code } = asSallyportError(error);

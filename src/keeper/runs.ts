@@ -5,11 +5,13 @@ import type { RunRow } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
+import { recordBreakGlass } from "./break-glass.ts";
 import type { Caller } from "./callers.ts";
+import { keepDecision } from "./decisions.ts";
 import type { EgressClient } from "./egress.ts";
 import { engineObstacle, engineOf, lateConflict } from "./engines.ts";
 import type { Peers } from "./peers.ts";
-import { admit, admitCancel, logRefusal, obstacleTo, refusedNow } from "./run-checks.ts";
+import { admit, admitCancel, logRefusal, obstacleTo, refusedNow, waitsNoMore } from "./run-checks.ts";
 import { orderOf } from "./run-order.ts";
 import { RunOutput } from "./run-output.ts";
 import {
@@ -27,6 +29,7 @@ import {
 } from "./run-record.ts";
 import { RunSlots } from "./run-slots.ts";
 import type { Live, RunRequest, RunView } from "./run-types.ts";
+import { recordWait, waitFor } from "./wait-record.ts";
 
 /** After a start that could not be recorded. */
 const RETRY_MS = 1000;
@@ -46,6 +49,8 @@ export class Runs {
   #ready: MessageOf<"runner.ready"> | undefined;
   #engines: MessageOf<"runner.engines"> | undefined;
   #halted: string | undefined;
+  #onWaiting: (live: Live) => void = () => undefined;
+  #lateCheck: (live: Live) => Promise<string | null> = async () => null;
   #retry: NodeJS.Timeout | undefined;
 
   constructor(o: {
@@ -97,20 +102,34 @@ export class Runs {
 
   async #request(o: RunRequest): Promise<RunView> {
     const { caller } = o;
-    const { op, args, policies, root } = await admit(this.#access, this.#store.read, o);
+    const { op, args, decision, context, plan, root } = await admit(this.#access, this.#store.read, o);
+    const { policies } = decision;
     const obstacle =
       this.#obstacle() ?? engineObstacle(op, this.#ready, this.#engines, this.#access.resources);
     if (obstacle !== undefined) throw obstacle;
     const id = newRunId();
-    const started = this.#takeSlot(op);
-    let row: RunRow;
+    const started = plan === null && this.#takeSlot(op);
+    const view: RunView = {
+      row: {} as RunRow,
+      manifest: op.manifest,
+      requester: caller.principal.name,
+      ...(plan === null ? {} : { wait: waitFor(plan) }),
+    };
     try {
-      row = await this.#store.mutate(async (tx) => {
-        const queued = await recordRequest(tx, { ...o, id, op, args, policies, root });
+      view.row = await this.#store.mutate(async (tx) => {
+        const waits = plan !== null;
+        const row = await recordRequest(tx, { ...o, id, op, args, policies, root, waits });
+        await keepDecision(tx, { run: id, phase: "request", caller, context, answer: decision });
         await o.recording?.(tx, id);
+        if (o.breakGlass !== undefined) await recordBreakGlass(tx, { row, caller, op, decision });
+        if (plan !== null) {
+          await recordWait(tx, row, caller, { ...plan, run: id, slackUser: o.slackUser ?? null });
+          await o.listener.waiting?.(tx, { ...view, row });
+          return row;
+        }
         if (started) return await recordStart(tx, id, engineOf(op, this.#ready));
-        logQueued(tx, queued, this.#queued().length);
-        return queued;
+        logQueued(tx, row, this.queuedNow);
+        return row;
       });
     } catch (error) {
       // Another run may have found the slot taken.
@@ -118,8 +137,7 @@ export class Runs {
       if (started) this.#startSoon();
       throw error;
     }
-    const view = { row, manifest: op.manifest, requester: caller.principal.name };
-    const live = {
+    const live: Live = {
       view,
       op,
       caller,
@@ -128,14 +146,58 @@ export class Runs {
       listener: o.listener,
       output: new RunOutput(id, op.manifest.limits.outputBytes),
       denied: new Set<string>(),
+      waiting: plan !== null,
       started,
       ending: false,
       cancelWanted: false,
     };
     this.#live.set(id, live);
-    if (started) await this.#order(live);
+    if (live.waiting) this.#awaited(live);
+    else if (started) await this.#order(live);
     else await this.#startQueued();
     return live.view;
+  }
+
+  /** `late`: why one that waited may not start after all. */
+  joinWaits(o: { onWaiting: (live: Live) => void; late: (live: Live) => Promise<string | null> }): void {
+    this.#onWaiting = o.onWaiting;
+    this.#lateCheck = o.late;
+  }
+
+  /** One that waited before this start and waits on. */
+  adopt(live: Live): void {
+    this.#live.set(live.view.row.id, live);
+    this.#awaited(live);
+  }
+
+  #awaited(live: Live): void {
+    this.#onWaiting(live);
+    live.listener.waited?.(live.view);
+  }
+
+  waiting(): Live[] {
+    return [...this.#live.values()].filter((live) => live.waiting && !live.ending);
+  }
+
+  /** Throws why the run can be neither confirmed, approved nor denied. */
+  notWaiting(caller: Caller, id: string): Promise<never> {
+    return waitsNoMore(this.#access, this.#store.read, caller, id);
+  }
+
+  /** It waits for nobody any more; `row` says queued. */
+  async proceed(live: Live, row: RunRow): Promise<void> {
+    live.view.row = row;
+    live.waiting = false;
+    live.listener.queued?.(live.view);
+    await this.#startQueued();
+  }
+
+  async endWaiting(live: Live, ending: Ending): Promise<SallyportError | undefined> {
+    return live.waiting ? this.#end(live, ending) : undefined;
+  }
+
+  get queuedNow(): number {
+    return this.#queued().length;
   }
 
   /** Ends a run that is queued or running. The outcome is recorded when the runner reports that nothing of it is left. */
@@ -176,8 +238,11 @@ export class Runs {
     await Promise.all(started.map((live) => this.#end(live, { state: "lost", reason })));
   }
 
-  /** Kills every run and waits until the runner says so, at most `ms`. */
-  async stopAll(ms: number): Promise<void> {
+  /** Kills every run and waits until the runner says so, at most `ms`. `keepWaiting`: what waits for people does so after the next unlock. */
+  async stopAll(ms: number, o: { keepWaiting: boolean }): Promise<void> {
+    if (o.keepWaiting)
+      for (const live of this.waiting())
+        if (live.caller.source === "slack") this.#live.delete(live.view.row.id);
     this.halt("The appliance is being locked or stopped.");
     const until = Date.now() + ms;
     const reason = "The appliance was locked or stopped.";
@@ -242,7 +307,7 @@ export class Runs {
   }
 
   #queued(): Live[] {
-    return [...this.#live.values()].filter((live) => !live.started && !live.ending);
+    return [...this.#live.values()].filter((live) => !live.started && !live.waiting && !live.ending);
   }
 
   #startSoon(): void {
@@ -255,18 +320,20 @@ export class Runs {
 
   /** Holds its slot. What it throws leaves the run queued. */
   async #start(live: Live): Promise<void> {
-    const refused = live.cancelWanted
+    const checked = live.cancelWanted
       ? CANCELED_EARLY
       : (lateConflict(live.op, this.#ready, this.#access.resources) ??
+        (await this.#lateCheck(live)) ??
         (await refusedNow(this.#access, this.#store, live)));
     if (live.ending) return;
-    if (refused !== null) {
-      await this.#end(live, { state: "canceled", reason: refused });
+    if (typeof checked === "string") {
+      await this.#end(live, { state: "canceled", reason: checked });
       return;
     }
-    live.view.row = await this.#store.mutate((tx) =>
-      recordStart(tx, live.view.row.id, engineOf(live.op, this.#ready)),
-    );
+    live.view.row = await this.#store.mutate(async (tx) => {
+      await checked(tx);
+      return recordStart(tx, live.view.row.id, engineOf(live.op, this.#ready));
+    });
     await this.#order(live);
   }
 

@@ -5,6 +5,7 @@ import type { Store } from "../store/store.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import type { Access } from "./access.ts";
 import type { Checkpoints } from "./checkpoints.ts";
+import type { Codes } from "./codes.ts";
 import type { EgressClient } from "./egress.ts";
 import type { NotaryClient } from "./notary.ts";
 import type { Outbox } from "./outbox.ts";
@@ -13,6 +14,7 @@ import type { ProfileChecks } from "./profile-checks.ts";
 import type { Runs } from "./runs.ts";
 import type { SignedHistory } from "./signed-history.ts";
 import type { SlackDesk } from "./slack-desk.ts";
+import type { Waits } from "./waits.ts";
 
 /** Everything that exists only while the appliance is unlocked. */
 export type Session = {
@@ -20,6 +22,8 @@ export type Session = {
   access: Access;
   peers: Peers;
   runs: Runs;
+  waits: Waits;
+  codes: Codes;
   profiles: ProfileChecks;
   egress: EgressClient;
   outbox: Outbox;

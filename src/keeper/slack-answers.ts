@@ -11,6 +11,8 @@ const HELP: readonly (readonly [string, string])[] = [
   ["/ops run OP [--INPUT VALUE ...]", "run one"],
   ["/ops show OP or RUN", "what an Op takes, or how a run went"],
   ["/ops log [OP]", "who ran what"],
+  ["/ops approve RUN", "approve a run of somebody else's, or confirm your own"],
+  ["/ops deny RUN", "say no to it"],
   ["/ops cancel RUN", "end a run"],
   ["/ops whoami", "who sallyport takes you for"],
   ["/ops link", "link this Slack account to a user of the appliance"],

@@ -14,6 +14,8 @@ import { Presenter } from "./presenter.ts";
 import type { Session } from "./session.ts";
 import { helpDocument, linkedDocument, statusDocument, whoamiDocument } from "./slack-answers.ts";
 import type { Answer } from "./slack-desk.ts";
+import { answerWait } from "./slack-waits.ts";
+import { waitAnswer } from "./wait-documents.ts";
 
 type Request = MessageOf<"slack.request">;
 
@@ -62,6 +64,9 @@ export async function dispatchSlack(session: Session, request: Request): Promise
       return done("log", await runLog(session, caller, rest));
     case "run":
       return run(session, caller, request, rest);
+    case "approve":
+    case "deny":
+      return answerWait(session, caller, { verb, run: rest });
     case "cancel":
       await session.runs.cancel(caller, need(rest, "Which run? Write: /ops cancel RUN"));
       return done("canceled", say(`${rest} is being canceled.`));
@@ -241,6 +246,7 @@ async function run(session: Session, caller: Caller, request: Request, rest: str
     op: name,
     args: rest.slice(name.length).trim(),
     requestId: request.id,
+    slackUser: request.identity.user,
     ...(request.thread === null ? {} : { thread: request.thread }),
     listener: presenter,
     recording: async (tx, id) => {
@@ -248,6 +254,8 @@ async function run(session: Session, caller: Caller, request: Request, rest: str
     },
   });
   presenter.accepted(view);
+  if (view.row.state === "waiting" && view.wait !== undefined)
+    return done(view.row.id, waitAnswer(view, view.wait));
   const isPrivate = view.manifest.reply === "private" || request.channel === null;
   // One that ended already was told as that.
   return isPrivate && !isFinal(view.row.state)

@@ -24,6 +24,8 @@ export interface RunRow {
   /** Unique: one request makes at most one run. */
   requestId: string | null;
   policy: string | null;
+  /** Why it went without the approvals that it needed; null: it did not. */
+  breakGlass: string | null;
   state: RunState;
   created: number;
   changed: number;
@@ -44,7 +46,7 @@ interface Stored extends Omit<RunRow, "truncated"> {
 }
 
 const COLUMNS = `id, namespace, op, version, digest, args, requester, source, channel, thread,
-  request_id AS requestId, policy, state, created, changed, started, ended, exit, signal, reason,
+  request_id AS requestId, policy, break_glass AS breakGlass, state, created, changed, started, ended, exit, signal, reason,
   duration_ms AS durationMs, usage, output_bytes AS outputBytes, truncated`;
 
 const rowOf = (stored: Stored): RunRow => ({ ...stored, truncated: stored.truncated === 1 });
@@ -57,12 +59,13 @@ export async function createRun(
     thread?: string | null;
     requestId?: string | null;
     policy?: string | null;
+    breakGlass?: string | null;
   },
 ): Promise<RunRow> {
   await tx.run(
     `INSERT INTO runs (id, namespace, op, version, digest, args, requester, source, channel, thread, request_id,
-       policy, state, created, changed)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'requested', ?13, ?13)`,
+       policy, state, created, changed, break_glass)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'requested', ?13, ?13, ?14)`,
     [
       made.id,
       made.namespace,
@@ -77,6 +80,7 @@ export async function createRun(
       made.requestId ?? null,
       made.policy ?? null,
       tx.now,
+      made.breakGlass ?? null,
     ],
   );
   return (await getRun(tx, made.id)) as RunRow;

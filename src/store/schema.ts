@@ -284,6 +284,7 @@ CREATE TABLE verdicts (
   verdict TEXT NOT NULL CHECK (verdict IN ('approved', 'denied')),
   reached TEXT NOT NULL CHECK (reached IN ('none', 'totp', 'local')),
   source TEXT NOT NULL CHECK (source IN ('slack', 'tty')),
+  channel TEXT CHECK (length(channel) <= 32),
   created INTEGER NOT NULL,
   PRIMARY KEY (run, user_id)
 ) STRICT, WITHOUT ROWID;

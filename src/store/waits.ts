@@ -24,6 +24,7 @@ export interface Verdict {
   verdict: "approved" | "denied";
   reached: Confirm;
   source: "slack" | "tty";
+  channel: string | null;
   created: number;
 }
 
@@ -61,14 +62,15 @@ export async function setReached(tx: Tx, run: string, reached: Confirm): Promise
 
 /** One a person: false where they have spoken already, and nothing changes. */
 export async function addVerdict(tx: Tx, made: Omit<Verdict, "created">): Promise<boolean> {
-  const sql = `INSERT OR IGNORE INTO verdicts (run, user_id, verdict, reached, source, created)
-    VALUES (?, ?, ?, ?, ?, ?)`;
-  const params = [made.run, made.userId, made.verdict, made.reached, made.source, tx.now];
+  const sql = `INSERT OR IGNORE INTO verdicts (run, user_id, verdict, reached, source, channel, created)
+    VALUES (?, ?, ?, ?, ?, ?, ?)`;
+  const { run, userId, verdict, reached, source, channel } = made;
+  const params = [run, userId, verdict, reached, source, channel, tx.now];
   return (await tx.run(sql, params)) > 0;
 }
 
 /** In the order in which they were given. */
 export function listVerdicts(reader: Reader, run: string): Promise<Verdict[]> {
-  const columns = "run, user_id AS userId, verdict, reached, source, created";
+  const columns = "run, user_id AS userId, verdict, reached, source, channel, created";
   return reader.all(`SELECT ${columns} FROM verdicts WHERE run = ? ORDER BY created, user_id`, [run]);
 }

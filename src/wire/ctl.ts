@@ -86,7 +86,19 @@ export const COMMANDS = {
   "runtime.remove": open(z.strictObject({ name })),
 
   /** Tokens as typed after the Op's name; output follows as ctl.output, then the reply. */
-  run: open(z.strictObject({ op: opName, tokens: z.array(z.string().max(32 * 1024)).max(256) })),
+  run: open(
+    z.strictObject({
+      op: opName,
+      tokens: z.array(z.string().max(32 * 1024)).max(256),
+      /** Why it has to go without its approvals. */
+      breakGlass: z.string().trim().min(3).max(500).optional(),
+    }),
+  ),
+  /** What a run waits for, and what would run: shown before it is approved. */
+  "run.waiting": open(z.strictObject({ run })),
+  /** `digest`: what the person was shown. */
+  "run.approve": open(z.strictObject({ run, digest })),
+  "run.deny": open(z.strictObject({ run })),
   "run.cancel": open(z.strictObject({ run })),
   "run.list": open(z.strictObject(page)),
   "run.show": open(z.strictObject({ run })),

@@ -347,11 +347,11 @@ const ctlReply = z.strictObject({
   code: z.string().max(64).nullable(),
   detail: z.string().max(4000),
 });
-/** Live output of `sallyport run`. One part. */
+/** Live output of `sallyport run`, and what sallyport itself has to say meanwhile. One part. */
 const ctlOutput = z.strictObject({
   type: z.literal("ctl.output"),
   id: count,
-  stream: z.enum(["stdout", "stderr"]),
+  stream: z.enum(["stdout", "stderr", "notice"]),
 });
 
 export const Message = z.discriminatedUnion("type", [

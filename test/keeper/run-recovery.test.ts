@@ -33,7 +33,8 @@ t.test("whatever a crash left has an end after the next unlock", async (t) => {
   for (const state of states) ids.set(state, await left(rig, state));
   const told: RunRow[] = [];
   const tell = async (_: unknown, row: RunRow) => void told.push(row);
-  await recoverRuns(rig.store, { tell, failed: (error) => t.fail(String(error)) });
+  const restore = async () => ({ state: "canceled", reason: "Withdrawn: it did not run." }) as const;
+  await recoverRuns(rig.store, { restore, tell, failed: (error) => t.fail(String(error)) });
   t.match(await rig.state(ids.get("requested") ?? ""), { state: "canceled", reason: /did not run/ });
   t.match(await rig.state(ids.get("waiting") ?? ""), { state: "canceled", reason: /did not run/ });
   t.match(await rig.state(ids.get("queued") ?? ""), { state: "lost" });
@@ -47,6 +48,7 @@ t.test("a run that can't be ended is reported and does not keep the others, nor 
   const good = await left(rig, "running");
   const failures: string[] = [];
   await recoverRuns(rig.store, {
+    restore: async () => null,
     tell: async (_, row) => {
       if (row.id === bad) throw new Error("no such manifest");
     },
@@ -63,6 +65,10 @@ t.test("on a full disk nothing can be ended, and the unlock says so", async (t) 
   rig.beforeMutation = () => {
     throw new SallyportError("log_unwritable");
   };
-  const recovered = recoverRuns(rig.store, { tell: async () => {}, failed: () => {} });
+  const recovered = recoverRuns(rig.store, {
+    restore: async () => null,
+    tell: async () => {},
+    failed: () => {},
+  });
   t.equal(await codeOf(recovered), "log_unwritable");
 });

@@ -16,6 +16,7 @@ export function viewOf(over: Partial<RunRow> = {}, manifest = ""): RunView {
     thread: null,
     requestId: "q-1",
     policy: null,
+    breakGlass: null,
     state: "succeeded",
     created: 0,
     changed: 0,

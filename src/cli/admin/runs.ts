@@ -25,7 +25,9 @@ type Usage = { limitedBy: string | null; cpuMs: number; peakMemoryBytes: number;
 /** run, cancel, runs */
 export function addRuns(program: Program, admin: Admin): void {
   common(program.command("run <op> [args...]"))
-    .description("run an Op; its output appears here, its exit status is this command's")
+    .description(
+      "run an Op; its output appears here, its exit status is this command's; --break-glass REASON: without its approvals",
+    )
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (name: string, args: string[], _: object, command: Program) => {
@@ -45,8 +47,13 @@ export function addRuns(program: Program, admin: Admin): void {
         data = (await admin.call(
           command,
           "run",
-          { op: name, tokens: rest },
           {
+            op: name,
+            tokens: rest,
+            ...(own.breakGlass === undefined ? {} : { breakGlass: own.breakGlass }),
+          },
+          {
+            onNotice: (text) => process.stderr.write(`${cleanText(text.trim())}\n`),
             onOutput: (stream, bytes) => {
               if (isJson) collected.push(bytes);
               else writeOutput(stream, bytes);
@@ -132,12 +139,26 @@ export function writeOutput(stream: "stdout" | "stderr", bytes: Buffer): void {
   );
 }
 
-/** The Op's inputs may have any name, so only what stands before a `--` can be ours. */
-export function splitOwn(args: readonly string[]): { own: { json?: boolean }; rest: string[] } {
+type Own = { json?: true; breakGlass?: string };
+
+/** No input can be named break-glass or hide a --json: what stands before a `--` is ours. */
+export function splitOwn(args: readonly string[]): { own: Own; rest: string[] } {
   const end = args.includes("--") ? args.indexOf("--") : args.length;
-  const ours = args.slice(0, end);
-  const rest = [...ours.filter((word) => word !== "--json"), ...args.slice(end + 1)];
-  return { own: ours.includes("--json") ? { json: true } : {}, rest };
+  const own: Own = {};
+  const rest: string[] = [];
+  for (let i = 0; i < end; i++) {
+    const word = args[i] ?? "";
+    const [flag, attached] = /^(--break-glass)(?:=(.*))?$/s.exec(word)?.slice(1) ?? [];
+    if (word === "--json") own.json = true;
+    else if (flag !== undefined) own.breakGlass = reasonOf(attached ?? (i + 1 < end ? args[++i] : undefined));
+    else rest.push(word);
+  }
+  return { own, rest: [...rest, ...args.slice(end + 1)] };
+}
+
+function reasonOf(text: string | undefined): string {
+  if (text !== undefined && text.trim().length >= 3 && !text.startsWith("--")) return text.trim();
+  throw new SallyportError("usage", '--break-glass takes the reason: --break-glass "what happened, ticket"');
 }
 
 function statusOf(run: Run): number {

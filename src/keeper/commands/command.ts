@@ -12,7 +12,7 @@ export type CommandContext<C extends Command> = {
   params: CommandParams<C>;
   parts: Buffer[];
   /** Live output, for `run`. */
-  output: (stream: "stdout" | "stderr", bytes: Buffer) => void;
+  output: (stream: "stdout" | "stderr" | "notice", bytes: Buffer) => void;
   /** Called when the client goes away before the reply. */
   onGone: (call: () => void) => void;
 };

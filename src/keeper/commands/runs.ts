@@ -1,3 +1,5 @@
+import { needText } from "../../core/approvals.ts";
+import { shortDigest } from "../../core/digest.ts";
 import { SallyportError } from "../../core/errors.ts";
 import { getRun, listRuns, type RunRow, readOutput } from "../../store/runs.ts";
 import { getUser } from "../../store/users.ts";
@@ -21,11 +23,44 @@ export const runs: Handlers = {
       caller,
       op: params.op,
       args: params.tokens,
-      listener: { output, ended: end.resolve, unrecorded: (_, error) => end.reject(error) },
+      ...(params.breakGlass === undefined ? {} : { breakGlass: params.breakGlass }),
+      listener: {
+        output,
+        waited: (view) => output("notice", Buffer.from(waitNotice(view))),
+        ended: end.resolve,
+        unrecorded: (_, error) => end.reject(error),
+      },
     });
     running = view.row.id;
     if (isGone) cancel();
     return describe(session, (await end.promise).row);
+  },
+  "run.waiting": async ({ session, caller, params }) => {
+    const live = session.runs.waiting().find(({ view }) => view.row.id === params.run);
+    if (live === undefined || !(await mayShow({ session, caller }, live.view.row)))
+      return session.runs.notWaiting(caller, params.run);
+    const { wait, requester } = live.view;
+    return {
+      ...((await describe(session, live.view.row)) as object),
+      requester,
+      own: live.view.row.requester === caller.id,
+      summary: live.op.manifest.summary,
+      digest: wait?.digest,
+      shortDigest: shortDigest(wait?.digest ?? ""),
+      confirm: wait?.confirm,
+      reached: wait?.reached,
+      needs: wait?.needs.map((need) => ({ policy: need.policy, needs: needText(need), reason: need.reason })),
+      approved: wait?.approved,
+      expires: new Date(wait?.expires ?? 0).toISOString(),
+    };
+  },
+  "run.approve": async ({ session, caller, params }) => {
+    const { live, state } = await session.waits.approve(caller, params.run, { digest: params.digest });
+    return { run: params.run, answer: state, state: live.view.row.state };
+  },
+  "run.deny": async ({ session, caller, params }) => {
+    const { live, state } = await session.waits.deny(caller, params.run);
+    return { run: params.run, answer: state, state: live.view.row.state };
   },
   "run.cancel": async ({ session, caller, params }) => {
     await session.runs.cancel(caller, params.run);
@@ -51,6 +86,14 @@ export const runs: Handlers = {
   },
 };
 
+function waitNotice({ row, wait }: RunView): string {
+  const approved =
+    wait === undefined || wait.approved.length === 0 ? "" : ` Approved by ${wait.approved.join(", ")}.`;
+  const left = wait?.missing.map(({ need, have }) => `${needText(need)} (${have} of ${need.count})`) ?? [];
+  if (left.length === 0) return `${row.id}: approved.${approved}\n`;
+  return `${row.id} waits for the approval of ${left.join(" and of ")}, digest ${shortDigest(wait?.digest ?? "")}.${approved}\n`;
+}
+
 async function mayShow(
   { session, caller }: Pick<CommandContext<"run.show">, "session" | "caller">,
   row: RunRow,
@@ -72,6 +115,7 @@ async function describe(session: Session, row: RunRow): Promise<unknown> {
     source: row.source,
     channel: row.channel,
     state: row.state,
+    ...(row.breakGlass === null ? {} : { breakGlass: row.breakGlass }),
     exit: row.exit,
     signal: row.signal,
     reason: row.reason,
