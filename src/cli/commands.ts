@@ -18,6 +18,8 @@ export const COMMANDS: Readonly<Record<string, string>> = {
   runtime: "admin",
   run: "admin",
   cancel: "admin",
+  approve: "admin",
+  deny: "admin",
   runs: "admin",
   audit: "admin",
 };

@@ -54,10 +54,5 @@ export function profileWarnings(file: string, notes: readonly string[]): string[
 
 /** What the manifest asks for that this version can't give; an Op never runs with less confinement or more silence than it says. */
 export function ungrantable(manifest: Manifest): string[] {
-  const { confirm, approval, secrets } = manifest;
-  const asked: string[] = [];
-  if (confirm !== "none") asked.push(`confirmation by ${confirm}`);
-  if (approval !== null) asked.push("approval by others");
-  if (secrets.length > 0) asked.push("secrets");
-  return asked;
+  return manifest.secrets.length > 0 ? ["secrets"] : [];
 }
