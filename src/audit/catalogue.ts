@@ -151,6 +151,27 @@ export const CATALOGUE = {
   }),
   "role.granted": row("privilege_permissions_changed", 3, "a role was granted", { role: S, ...SUBJECT }),
   "role.revoked": row("privilege_permissions_changed", 3, "a role was taken away", { role: S, ...SUBJECT }),
+  "policy.added": row("authz_admin", 4, "a policy of the site's own was put in force", {
+    policy: S,
+    number: N,
+    digest: S,
+    ids: S,
+  }),
+  "policy.removed": row("authz_admin", 4, "a policy of the site's own was taken away", {
+    policy: S,
+    number: N,
+    digest: S,
+  }),
+  "policy.refused": row("input_validation_fail", 3, "a policy could not be put in force as it was", {
+    policy: S,
+    code: S,
+  }),
+  "policy.unreadable": row(
+    "authz_fail",
+    5,
+    "the site's own policies can't be read by this version; nothing is allowed but to mend that",
+    {},
+  ),
   "link.requested": row("authn_token_created", 1, "a Slack account asked for a link code", SLACK_USER),
   "link.confirmed": row("authn_token_created", 3, "a Slack account was linked to a user", {
     user: S,

@@ -3,6 +3,7 @@ import { addAudit } from "./admin/audit.ts";
 import { makeAdmin } from "./admin/context.ts";
 import { addOps } from "./admin/ops.ts";
 import { addPeople } from "./admin/people.ts";
+import { addPolicies } from "./admin/policies.ts";
 import { addRights } from "./admin/rights.ts";
 import { addRuns } from "./admin/runs.ts";
 import { addRuntimes } from "./admin/runtimes.ts";
@@ -19,6 +20,7 @@ export async function main(argv: string[]): Promise<number> {
   addAppliance(program, admin);
   addPeople(program, admin);
   addRights(program, admin);
+  addPolicies(program, admin);
   addOps(program, admin);
   addRuntimes(program, admin);
   addRuns(program, admin);

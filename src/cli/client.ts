@@ -9,6 +9,8 @@ export type CallOptions = {
   onOutput?: (stream: "stdout" | "stderr", bytes: Buffer) => void;
   /** What the keeper has to say while the command is under way. */
   onNotice?: (text: string) => void;
+  /** The answer, before it is printed. */
+  onData?: (data: unknown) => void;
   /** Bytes that came with the answer. */
   onBytes?: (bytes: Buffer) => void;
   /** Called with a function that ends the connection, which cancels what the command started. */

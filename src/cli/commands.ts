@@ -15,6 +15,7 @@ export const COMMANDS: Readonly<Record<string, string>> = {
   role: "admin",
   namespace: "admin",
   op: "admin",
+  policy: "admin",
   runtime: "admin",
   run: "admin",
   cancel: "admin",

@@ -138,6 +138,8 @@ export interface AuthorizerOptions {
   readonly schema: string;
   readonly policies: readonly PolicySource[];
   readonly argTypes?: ArgTypes;
+  /** One that is made again under the same name takes the place, and the memory, of the one before it. */
+  readonly name?: string;
 }
 
 const EAGER = 200;
@@ -156,23 +158,29 @@ let created = 0;
 
 /** Parses and validates everything once. Throws `policy_invalid`, naming the source and the policy. */
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {
-  const id = `sallyport-${created++}`;
+  const id = options.name ?? `sallyport-${created++}`;
   let sources = options.policies;
   let argTypes = options.argTypes ?? {};
   let infos: PolicyInfo[] = [];
   let order = new Map<string, number>();
 
-  // One parsed set an action: a decision's cost grows with the number of policies in its set. Made when first asked.
-  const prepared = new Set<Part>();
-  const prepare = (part: Part): string => {
-    const name = `${id}/${part}`;
-    if (prepared.has(part)) return name;
-    const relevant = infos.filter((policy) => isPartOf(part, policy));
+  // A parsed set an action, of very many policies also a namespace: a decision's cost grows with its set. Made when first asked.
+  const prepared = new Set<string>();
+  const prepare = (part: Part, namespace: string | null): string => {
+    const slice = infos.length <= EAGER ? null : namespace;
+    const key = slice === null ? part : `${part}/${slice}`;
+    const name = `${id}/${key}`;
+    if (prepared.has(key)) return name;
+    const relevant = infos.filter(
+      (policy) =>
+        isPartOf(part, policy) &&
+        (infos.length <= EAGER || policy.namespace === null || policy.namespace === slice),
+    );
     const answer = preparsePolicySet(name, { staticPolicies: textsById(relevant) });
     if (answer.type === "failure") {
       throw new SallyportError("policy_invalid", answer.errors[0]?.message ?? "The policies do not parse.");
     }
-    prepared.add(part);
+    prepared.add(key);
     return name;
   };
 
@@ -185,7 +193,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     argTypes = nextTypes;
     // Few are parsed at once, so that no person waits for it; of very many, only what is asked for.
     if (next.length <= EAGER)
-      for (const part of [...(Object.keys(ACTIONS) as Action[]), OBLIGATIONS] as const) prepare(part);
+      for (const part of [...(Object.keys(ACTIONS) as Action[]), OBLIGATIONS] as const) prepare(part, null);
   };
   load(sources, argTypes);
 
@@ -206,7 +214,8 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       entities: entitiesOf(request),
       validateRequest: false,
     };
-    const answer = statefulIsAuthorized({ ...call, preparsedPolicySetId: prepare(action) });
+    const namespace = "namespace" in resource ? resource.namespace.name : null;
+    const answer = statefulIsAuthorized({ ...call, preparsedPolicySetId: prepare(action, namespace) });
     if (answer.type === "failure") {
       return deny([NO_CONTEXT], NOT_ASKED);
     }
@@ -220,7 +229,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     if (decision !== "allow") return deny([DEFAULT_DENY], defaultReason(request));
     if (action !== "run" || !infos.some(({ obligation }) => obligation !== null))
       return { allow: true, policies: decided, reason: "", obligations: [] };
-    const asked = statefulIsAuthorized({ ...call, preparsedPolicySetId: prepare(OBLIGATIONS) });
+    const asked = statefulIsAuthorized({ ...call, preparsedPolicySetId: prepare(OBLIGATIONS, namespace) });
     if (asked.type === "failure") return deny([NO_CONTEXT], NOT_ASKED);
     const { errors, reason } = asked.response.diagnostics;
     if (errors.length > 0) return denyFailed(errors);

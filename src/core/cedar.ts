@@ -5,6 +5,7 @@ export {
   type DetailedError,
   type EntityJson,
   type EntityUidJson,
+  type PolicyJson,
   policySetTextToParts,
   policyToJson,
   preparsePolicySet,

@@ -9,6 +9,8 @@ import { SallyportError } from "./errors.ts";
 import { isName } from "./identity.ts";
 import type { Manifest } from "./manifest.ts";
 import { type Obligation, obligationOf } from "./obligations.ts";
+import { POLICY_TEXT_MAX } from "./policy-limits.ts";
+import { namespaceOf } from "./slices.ts";
 
 /** Text of Cedar policies and the name a person knows it by (a file's, or a site policy's). */
 export interface PolicySource {
@@ -25,6 +27,8 @@ export interface PolicyInfo {
   readonly text: string;
   /** The actions that its scope names; null: every action. */
   readonly actions: readonly string[] | null;
+  /** The one namespace that it can concern, as its scope says; null: any, or none. */
+  readonly namespace: string | null;
   /** What it asks for before the run starts, instead of forbidding it; null: an ordinary policy. */
   readonly obligation: Obligation | null;
 }
@@ -32,7 +36,7 @@ export interface PolicyInfo {
 /** Input name to type, over all active Ops: what `context.args` may hold. */
 export type ArgTypes = Readonly<Record<string, "string" | "integer" | "number" | "boolean">>;
 
-export const POLICY_LIMITS = { text: 64 * 1024, policies: 5000 } as const;
+export const POLICY_LIMITS = { text: POLICY_TEXT_MAX, policies: 5000 } as const;
 
 const CEDAR_TYPES = { string: "String", integer: "Long", number: "decimal", boolean: "Bool" } as const;
 const ARGS_LINE = /^type Args = \{\};$/m;
@@ -41,13 +45,12 @@ const bad = (detail: string, cause?: unknown): SallyportError =>
   new SallyportError("policy_invalid", detail, { cause });
 
 /**
- * The union of the Ops' inputs. Two Ops may type one name differently: the one first by name counts, and a
+ * The union of the Ops' inputs. Two Ops may type one name differently: the one that comes first counts, and a
  * policy that meets the other type fails to evaluate, which is a refusal.
  */
 export function argTypesOf(manifests: Iterable<Manifest>): ArgTypes {
   const types = new Map<string, ArgTypes[string]>();
-  const sorted = [...manifests].sort((a, b) => (a.op < b.op ? -1 : a.op > b.op ? 1 : 0));
-  for (const { inputs } of sorted) {
+  for (const { inputs } of manifests) {
     for (const { name, type } of inputs) if (!types.has(name)) types.set(name, type);
   }
   return Object.fromEntries(types);
@@ -90,7 +93,8 @@ export function textsById(policies: readonly PolicyInfo[]): Record<string, strin
   return Object.fromEntries(policies.map(({ id, text }) => [id, text]));
 }
 
-function readSource({ name, text }: PolicySource): PolicyInfo[] {
+/** The policies of one text, not validated against the schema. Throws `policy_invalid`. */
+export function readSource({ name, text }: PolicySource): PolicyInfo[] {
   if (text.length > POLICY_LIMITS.text)
     throw bad(`${name}: is longer than ${POLICY_LIMITS.text} characters.`);
   const parts = policySetTextToParts(text);
@@ -101,6 +105,7 @@ function readSource({ name, text }: PolicySource): PolicyInfo[] {
     const answer = policyToJson(policyText);
     if (answer.type === "failure") throw bad(sentence(name, answer.errors[0]));
     const { effect, annotations, action } = answer.json;
+    const namespace = namespaceOf(answer.json);
     const id = annotations?.id;
     if (id === undefined) throw bad(`${name}: a policy lacks its @id("...").`);
     if (!isName("policy", id))
@@ -120,6 +125,7 @@ function readSource({ name, text }: PolicySource): PolicyInfo[] {
       source: name,
       text: policyText,
       actions,
+      namespace,
       obligation,
     };
   });

@@ -24,6 +24,7 @@ import { openSession } from "./open-session.ts";
 import { Peers } from "./peers.ts";
 import { SelfTests } from "./self-tests.ts";
 import type { Session } from "./session.ts";
+import { SitePolicies } from "./site-policies.ts";
 import { Spool } from "./spool.ts";
 import { joinSpool } from "./spool-join.ts";
 import { STATE_FILES } from "./state-dir.ts";
@@ -222,15 +223,18 @@ export class Appliance {
         tx.log({ type: "appliance.started", outcome: "success", actor: { kind: "system" }, data });
         tx.log({ type: "appliance.unlocked", outcome: "success", actor: hostActor(account), data: { slot } });
       });
+      const options = {
+        schema: assetText("policies/authorization/sallyport.cedarschema"),
+        policies: assetNames("policies/authorization/")
+          .filter((name) => name.endsWith(".cedar"))
+          .map((name) => ({ name, text: assetText(name) })),
+      };
+      const authorizer = createAuthorizer(options);
       this.#session = await openSession({
         store,
         peers: this.peers,
-        authorizer: createAuthorizer({
-          schema: assetText("policies/authorization/sallyport.cedarschema"),
-          policies: assetNames("policies/authorization/")
-            .filter((name) => name.endsWith(".cedar"))
-            .map((name) => ({ name, text: assetText(name) })),
-        }),
+        authorizer,
+        policies: new SitePolicies({ store, authorizer, options, now: Date.now }),
         half,
         logDir: this.dirs.log,
         egressSocket: join(this.dirs.run, EGRESS_SOCKET),

@@ -14,6 +14,7 @@ import { audit } from "./commands/audit.ts";
 import { type CommandContext, type Handlers, WithBytes } from "./commands/command.ts";
 import { ops } from "./commands/ops.ts";
 import { people } from "./commands/people.ts";
+import { policies } from "./commands/policies.ts";
 import { rights } from "./commands/rights.ts";
 import { runs } from "./commands/runs.ts";
 import { runtimes } from "./commands/runtimes.ts";
@@ -21,7 +22,16 @@ import { slack } from "./commands/slack.ts";
 import { Refusals } from "./refusals.ts";
 import { applianceStatus, doctor, slackStatus } from "./status.ts";
 
-const HANDLERS: Handlers = { ...people, ...rights, ...ops, ...runs, ...runtimes, ...audit, ...slack };
+const HANDLERS: Handlers = {
+  ...people,
+  ...policies,
+  ...rights,
+  ...ops,
+  ...runs,
+  ...runtimes,
+  ...audit,
+  ...slack,
+};
 /** Connections of one account, and accounts, at once. */
 const MAX_CLIENTS = 64;
 /** Time for the last answer to leave before the keeper ends. */

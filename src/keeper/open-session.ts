@@ -1,9 +1,8 @@
 import type { Logger } from "pino";
 import type { Authorizer } from "../core/authorizer.ts";
-import { argTypesOf } from "../core/authorizer.ts";
 import type { ResourceModes } from "../core/resources.ts";
 import { listIdentities } from "../store/identities.ts";
-import { activeOps, getVersion, type OpVersion } from "../store/ops.ts";
+import { getVersion, type OpVersion } from "../store/ops.ts";
 import { owe } from "../store/outbox.ts";
 import type { RunRow } from "../store/runs.ts";
 import { getSetting, getText, SETTINGS } from "../store/settings.ts";
@@ -26,6 +25,7 @@ import { recoverRuns } from "./run-recovery.ts";
 import { Runs } from "./runs.ts";
 import { type Session, sessionStatus } from "./session.ts";
 import { SignedHistory } from "./signed-history.ts";
+import type { SitePolicies } from "./site-policies.ts";
 import { dispatchSlack } from "./slack-commands.ts";
 import { SlackDesk } from "./slack-desk.ts";
 import { restoreWait } from "./wait-restore.ts";
@@ -34,6 +34,7 @@ import { Waits } from "./waits.ts";
 type Options = {
   store: Store;
   peers: Peers;
+  policies: SitePolicies;
   authorizer: Authorizer;
   /** The keeper's half of the notary's key-wrapping key; the caller wipes it. */
   half: Buffer;
@@ -59,7 +60,7 @@ export async function openSession(o: Options): Promise<Session> {
   const outbox = new Outbox({ store, peers, failed });
   const codes = new Codes();
   const waits = new Waits({ store, access, runs, codes, now: Date.now, failed });
-  await logUnreadable(store, await refreshArgTypes(o.authorizer, store));
+  await logUnreadable(store, await o.policies.load());
   const half = Buffer.from(o.half);
   const history = new SignedHistory({
     store,
@@ -75,6 +76,7 @@ export async function openSession(o: Options): Promise<Session> {
     peers,
     runs,
     waits,
+    policies: o.policies,
     codes,
     profiles: new ProfileChecks(peers),
     egress,
@@ -92,7 +94,7 @@ export async function openSession(o: Options): Promise<Session> {
       slack = undefined;
       return connectSlack(store, peers);
     },
-    status: () => sessionStatus({ runs, store }),
+    status: () => sessionStatus({ runs, store, policies: o.policies }),
     end: () => {
       clearInterval(heartbeat);
       stopHousekeeping();
@@ -146,14 +148,6 @@ export async function openSession(o: Options): Promise<Session> {
     session.checkpoints.abandon();
     throw error;
   }
-}
-
-/** Types of the arguments of all active Ops, so that policies on `context.args` are validated against them. Gives back the Ops whose stored manifest this version no longer accepts. */
-export async function refreshArgTypes(authorizer: Authorizer, store: Store): Promise<OpVersion[]> {
-  const versions = await activeOps(store.read);
-  const manifests = versions.map(tryManifest);
-  authorizer.replace({ argTypes: argTypesOf(manifests.filter((manifest) => manifest !== null)) });
-  return versions.filter((_, i) => manifests[i] === null);
 }
 
 async function logUnreadable(store: Store, versions: readonly OpVersion[]): Promise<void> {

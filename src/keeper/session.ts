@@ -13,6 +13,7 @@ import type { Peers } from "./peers.ts";
 import type { ProfileChecks } from "./profile-checks.ts";
 import type { Runs } from "./runs.ts";
 import type { SignedHistory } from "./signed-history.ts";
+import type { SitePolicies } from "./site-policies.ts";
 import type { SlackDesk } from "./slack-desk.ts";
 import type { Waits } from "./waits.ts";
 
@@ -23,6 +24,7 @@ export type Session = {
   peers: Peers;
   runs: Runs;
   waits: Waits;
+  policies: SitePolicies;
   codes: Codes;
   profiles: ProfileChecks;
   egress: EgressClient;
@@ -51,18 +53,21 @@ export type SessionStatus = {
   running: number;
   halted: string | null;
   sandbox: string;
+  /** Why the site's own policies don't count; null: they do. */
+  policiesUnreadable: string | null;
   logSize: number;
   writable: boolean;
   problem: string | null;
 };
 
-export function sessionStatus(session: Pick<Session, "runs" | "store">): SessionStatus {
+export function sessionStatus(session: Pick<Session, "runs" | "store" | "policies">): SessionStatus {
   const { writable, problem, logSize } = session.store.status();
   const test = session.runs.selfTest;
   const failed = test?.checks.filter((check) => !check.ok).map((check) => check.name) ?? [];
   return {
     running: session.runs.running,
     halted: session.runs.halted ?? null,
+    policiesUnreadable: session.policies.unreadable,
     sandbox:
       test === undefined
         ? "not tested yet"

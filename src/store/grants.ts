@@ -85,13 +85,13 @@ export async function listGrants(
   }));
 }
 
-/** Active users who administer the appliance, themselves or through a group: never let this become 0. */
-export async function countApplianceAdmins(reader: Reader): Promise<number> {
-  const sql = `SELECT count(*) AS n FROM users WHERE status = 'active' AND (
+/** Ids of the enabled users who can administer the appliance: that is done on the host, so each has an account there. */
+export async function applianceAdmins(reader: Reader): Promise<string[]> {
+  const sql = `SELECT id FROM users WHERE status = 'active' AND id IN (SELECT user_id FROM host_accounts) AND (
     id IN (SELECT user_id FROM grants WHERE role = 'admin' AND namespace = '*' AND user_id IS NOT NULL)
     OR id IN (SELECT m.user_id FROM group_members m JOIN grants g ON g.group_id = m.group_id
-              WHERE g.role = 'admin' AND g.namespace = '*'))`;
-  return (await reader.get<{ n: number }>(sql))?.n ?? 0;
+              WHERE g.role = 'admin' AND g.namespace = '*')) ORDER BY created LIMIT 1000`;
+  return (await reader.all<{ id: string }>(sql)).map(({ id }) => id);
 }
 
 /** One query, because it stands before every command. A group without grants is there too: policies may name it. */

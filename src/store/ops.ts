@@ -105,6 +105,14 @@ export function activeOps(reader: Reader): Promise<OpVersion[]> {
   return reader.all(sql);
 }
 
+/** The active version of every Op that has one, disabled or not, by the time when the Op was first published. */
+export function activeByAge(reader: Reader): Promise<OpVersion[]> {
+  const sql = `SELECT ${VERSION} FROM ops o JOIN op_versions v
+      ON v.namespace = o.namespace AND v.name = o.name AND v.number = o.active
+    ORDER BY o.created, v.namespace, v.name LIMIT 10000`;
+  return reader.all(sql);
+}
+
 export function getVersion(
   reader: Reader,
   namespace: string,

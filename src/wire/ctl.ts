@@ -72,6 +72,27 @@ export const COMMANDS = {
   ),
   "namespace.engine": open(z.strictObject({ namespace: name, engine: z.enum(ENGINES).nullable() })),
 
+  /** Part: the text. */
+  "policy.add": open(z.strictObject({ name, replace: z.boolean() }), [1, 1]),
+  "policy.remove": open(z.strictObject({ name })),
+  "policy.list": open(empty),
+  "policy.show": open(z.strictObject({ name })),
+  /** May this person do that there? Nothing is done. */
+  "policy.check": open(
+    z.strictObject({
+      user: name,
+      op: opName,
+      action: z.enum(["run", "list", "show", "read_log", "publish", "activate"]),
+      tokens: z.array(z.string().max(32 * 1024)).max(256),
+      source: z.enum(["slack", "tty", "schedule"]),
+      standing: z.enum(["member", "guest", "bot", "foreign", "deleted", "unknown"]).optional(),
+      channel: z.string().max(32).optional(),
+      confirmed: z.enum(["none", "totp", "local"]).optional(),
+      at: z.int().min(0).optional(),
+    }),
+  ),
+  "policy.explain": open(z.strictObject({ run })),
+
   /** Part: the bundle archive. */
   "op.publish": open(empty, [1, 1]),
   "op.list": open(empty),

@@ -146,7 +146,7 @@ t.test("a site's policies see arguments, typed by the manifests", async (t) => {
     parseManifest(`op: web/${name}\nsummary: x\nrun: [ls]\ninputs: {${inputs}}\n`);
   const inputs =
     "env: {type: string}, count: {type: integer}, ratio: {type: number}, force: {type: boolean}, in: {type: string}";
-  const argTypes = argTypesOf([manifest("b", "count: {type: string}"), manifest("a", inputs)]);
+  const argTypes = argTypesOf([manifest("b", inputs), manifest("a", "count: {type: string}")]);
   t.same(argTypes, { env: "string", count: "integer", ratio: "number", force: "boolean", in: "string" });
   const site = withPolicies(
     `@id("no-prod") @reason("Not in production.") forbid(principal, action == Action::"run", resource == Op::"web/restart")

@@ -31,9 +31,6 @@ function op(name: string, more: string): string {
 
 t.test("an Op that asks for what can't be given is refused, never run with less", async (t) => {
   const cases: [string, string, RegExp][] = [
-    ["code", "confirm: totp\n", /confirmation by totp/],
-    ["host", "confirm: local\n", /confirmation by local/],
-    ["eyes", "approval: {count: 1, group: leads}\n", /approval by others/],
     ["secret", "secrets: [DEPLOY_KEY]\n", /secrets/],
     [
       "files",

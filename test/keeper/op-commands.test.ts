@@ -6,6 +6,7 @@ import type { Handlers } from "../../src/keeper/commands/command.ts";
 import { ops } from "../../src/keeper/commands/ops.ts";
 import { runtimes } from "../../src/keeper/commands/runtimes.ts";
 import type { Session } from "../../src/keeper/session.ts";
+import { SitePolicies } from "../../src/keeper/site-policies.ts";
 import { addGrant } from "../../src/store/grants.ts";
 import { setNamespaceEngine } from "../../src/store/namespaces.ts";
 import { listOps } from "../../src/store/ops.ts";
@@ -26,10 +27,8 @@ async function desk(t: { teardown(call: () => unknown): void }, site: string) {
   const rig = await Rig.make(t);
   const { store, caller } = rig;
   const admin = { ...caller, principal: { ...caller.principal, roles: [{ role: "admin", namespace: "*" }] } };
-  const authorizer = createAuthorizer({
-    schema: SCHEMA,
-    policies: [...DEFAULTS, { name: "site", text: site }],
-  });
+  const options = { schema: SCHEMA, policies: [...DEFAULTS, { name: "site", text: site }] };
+  const authorizer = createAuthorizer(options);
   await store.mutate(async (tx) => {
     tx.log(HEARTBEAT);
     await setRuntime(tx, { name: "python", digest: `sha256:${"0".repeat(64)}` });
@@ -38,6 +37,7 @@ async function desk(t: { teardown(call: () => unknown): void }, site: string) {
   const session = {
     store,
     access: new Access({ store, authorizer, now: Date.now }),
+    policies: new SitePolicies({ store, authorizer, options, now: Date.now }),
     runs: { usesRoot: () => false },
   } as unknown as Session;
   const all: Handlers = { ...ops, ...runtimes };

@@ -31,6 +31,7 @@ export function makeAdmin(exit: (status: number) => void): Admin {
     exit,
     async show(program, command, params, lines, o) {
       const data = await call(program, command, params, o);
+      o?.onData?.(data);
       printData(data, globalsOf(program).json, () => lines(data as never));
     },
   };

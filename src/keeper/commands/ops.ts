@@ -18,7 +18,6 @@ import {
 import { getUser } from "../../store/users.ts";
 import { readManifest, tryManifest } from "../access.ts";
 import { visibleOps } from "../find-op.ts";
-import { refreshArgTypes } from "../open-session.ts";
 import { interpreterWarnings, rootOf } from "../runtimes.ts";
 import type { Session } from "../session.ts";
 import type { CommandContext, Handlers } from "./command.ts";
@@ -36,27 +35,28 @@ export const ops: Handlers = {
     });
     const narrowed = await checkProfile(session, caller, opened);
     await rootOf(session.store.read, manifest);
-    const version = await session.store.mutate(async (tx) => {
-      const published = await publishVersion(tx, {
-        namespace: manifest.namespace,
-        name: manifest.name,
-        digest,
-        manifest: manifestToJson(manifest),
-        bundle: parts[0]!,
-        publisher: caller.id,
-      });
-      await activateVersion(tx, manifest.namespace, manifest.name, published.number);
-      tx.log({
-        type: "op.published",
-        outcome: "success",
-        actor: caller.actor,
-        op: manifest.op,
-        namespace: manifest.namespace,
-        data: { version: published.number, digest, bytes: parts[0]!.length },
-      });
-      return published;
-    });
-    await refreshArgTypes(session.access.authorizer, session.store);
+    const version = await session.policies.activating(manifest, () =>
+      session.store.mutate(async (tx) => {
+        const published = await publishVersion(tx, {
+          namespace: manifest.namespace,
+          name: manifest.name,
+          digest,
+          manifest: manifestToJson(manifest),
+          bundle: parts[0]!,
+          publisher: caller.id,
+        });
+        await activateVersion(tx, manifest.namespace, manifest.name, published.number);
+        tx.log({
+          type: "op.published",
+          outcome: "success",
+          actor: caller.actor,
+          op: manifest.op,
+          namespace: manifest.namespace,
+          data: { version: published.number, digest, bytes: parts[0]!.length },
+        });
+        return published;
+      }),
+    );
     return {
       op: manifest.op,
       version: version.number,
@@ -93,20 +93,20 @@ export const ops: Handlers = {
     const { session, caller, params } = context;
     const { version } = await shown(session, caller, params.op, params.version);
     await demandOn(context, "activate", version);
-    readManifest(version);
-    await session.store.mutate(async (tx) => {
-      await activateVersion(tx, version.namespace, version.name, version.number);
-      await setOpDisabled(tx, version.namespace, version.name, false);
-      tx.log({
-        type: "op.activated",
-        outcome: "success",
-        actor: caller.actor,
-        op: `${version.namespace}/${version.name}`,
-        namespace: version.namespace,
-        data: { version: version.number, digest: version.digest },
-      });
-    });
-    await refreshArgTypes(session.access.authorizer, session.store);
+    await session.policies.activating(readManifest(version), () =>
+      session.store.mutate(async (tx) => {
+        await activateVersion(tx, version.namespace, version.name, version.number);
+        await setOpDisabled(tx, version.namespace, version.name, false);
+        tx.log({
+          type: "op.activated",
+          outcome: "success",
+          actor: caller.actor,
+          op: `${version.namespace}/${version.name}`,
+          namespace: version.namespace,
+          data: { version: version.number, digest: version.digest },
+        });
+      }),
+    );
     return { op: `${version.namespace}/${version.name}`, version: version.number, digest: version.digest };
   },
   "op.disable": async (context) => {

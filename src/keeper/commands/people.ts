@@ -1,6 +1,6 @@
 import { SallyportError } from "../../core/errors.ts";
 import { checkName, identityKey, type SlackIdentity } from "../../core/identity.ts";
-import { countApplianceAdmins, principal } from "../../store/grants.ts";
+import { applianceAdmins, principal } from "../../store/grants.ts";
 import {
   addGroup,
   addMember,
@@ -21,6 +21,7 @@ import {
   userByName,
 } from "../../store/users.ts";
 import { confirmLink, showLink, unlink } from "../linking.ts";
+import type { Session } from "../session.ts";
 import type { CommandContext, Handlers } from "./command.ts";
 
 const APPLIANCE = { kind: "appliance" } as const;
@@ -123,7 +124,7 @@ export const people: Handlers = {
       else if (!(await removeMember(tx, group.id, user.id))) {
         throw new SallyportError("not_found", `${user.name} is not in ${group.name}.`);
       }
-      await keepAnAdmin(tx);
+      await keepAnAdmin(session, tx);
       tx.log({
         type: params.action === "add" ? "group.member_added" : "group.member_removed",
         outcome: "success",
@@ -147,7 +148,7 @@ async function setStatus(
   const user = await existing(session.store.read, params.name);
   return session.store.mutate(async (tx) => {
     await setUserStatus(tx, user.id, status);
-    await keepAnAdmin(tx);
+    await keepAnAdmin(session, tx);
     tx.log({
       type: status === "disabled" ? "user.disabled" : "user.enabled",
       outcome: "success",
@@ -158,11 +159,23 @@ async function setStatus(
   });
 }
 
-/** Throws `conflict` where the change leaves nobody who could undo it. */
-export async function keepAnAdmin(reader: Reader): Promise<void> {
-  if ((await countApplianceAdmins(reader)) === 0) {
-    throw new SallyportError("conflict", "That would leave the appliance without an admin.");
+/** Throws `conflict` where the change leaves nobody who could undo it: roles, host accounts and policies together. */
+export async function keepAnAdmin({ access, now }: Session, reader: Reader): Promise<void> {
+  for (const id of await applianceAdmins(reader)) {
+    const user = await principal(reader, id);
+    if (user === undefined) continue;
+    const decision = access.authorizer.authorize({
+      principal: { kind: "user", user },
+      action: "administer",
+      resource: APPLIANCE,
+      context: { source: "tty", standing: "host", channel: null, time: now() },
+    });
+    if (decision.allow) return;
   }
+  throw new SallyportError(
+    "conflict",
+    "That would leave the appliance without an admin who can reach it: enabled, with an account on this host, and not forbidden by a policy.",
+  );
 }
 
 export async function existing(reader: Reader, name: string): Promise<UserRow> {

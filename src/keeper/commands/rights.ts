@@ -125,7 +125,7 @@ async function change(
     if (action === "grant") await addGrant(tx, grant);
     else if (!(await removeGrant(tx, grant)))
       throw new SallyportError("not_found", `${name} is not ${role} of ${namespace}.`);
-    await keepAnAdmin(tx);
+    await keepAnAdmin(session, tx);
     tx.log({
       type: action === "grant" ? "role.granted" : "role.revoked",
       outcome: "success",

@@ -1,0 +1,211 @@
+import {
+  type Authorizer,
+  type AuthorizerOptions,
+  argTypesOf,
+  createAuthorizer,
+  type PolicyInfo,
+  type PolicySource,
+} from "../core/authorizer.ts";
+import { asSallyportError, SallyportError } from "../core/errors.ts";
+import type { Manifest } from "../core/manifest.ts";
+import { applianceAdmins, principal } from "../store/grants.ts";
+import { activeByAge, type OpVersion } from "../store/ops.ts";
+import { addPolicy, type PolicyRow, policiesInForce, removePolicy } from "../store/policies.ts";
+import type { Store } from "../store/store.ts";
+import type { Tx } from "../store/tx.ts";
+import { tryManifest } from "./access.ts";
+
+export const SITE = "site/";
+
+/** What counts where a site's own policies can't be read: none of them may be taken for one that allows. */
+const UNREADABLE: PolicySource = {
+  name: "sallyport",
+  text: `
+@id("policies-unreadable")
+@reason("The site's own policies can't be read by this version, so nothing is allowed but to mend that on the host: sallyport policy list")
+forbid (principal, action, resource)
+unless { context.source == "tty" && principal is User && principal in Role::"*/admin" };
+@id("policies-unreadable-run")
+@reason("The site's own policies can't be read by this version, so no Op runs. An admin mends that on the host: sallyport policy list")
+forbid (principal, action in [Action::"run", Action::"approve", Action::"publish", Action::"activate"], resource);`,
+};
+
+/** The policies that count: those that ship, and what the site added. Changes go one after the other. */
+export class SitePolicies {
+  readonly #store: Store;
+  readonly #authorizer: Authorizer;
+  readonly #options: AuthorizerOptions;
+  readonly #now: () => number;
+  #turn: Promise<unknown> = Promise.resolve();
+  #unreadable: string | null = null;
+  /** Those that ship, alone. */
+  readonly shipped: Authorizer;
+
+  /** `options`: the schema and the policies that ship. */
+  constructor(o: { store: Store; authorizer: Authorizer; options: AuthorizerOptions; now: () => number }) {
+    this.#store = o.store;
+    this.#authorizer = o.authorizer;
+    this.#options = o.options;
+    this.#now = o.now;
+    this.shipped = createAuthorizer({ ...o.options, name: "shipped" });
+  }
+
+  /** Why the site's own policies don't count; null: they do. */
+  get unreadable(): string | null {
+    return this.#unreadable;
+  }
+
+  /** At an unlock. Gives back the Ops whose stored manifest this version no longer accepts. */
+  async load(): Promise<OpVersion[]> {
+    const { manifests, unreadable } = await this.#manifests();
+    const argTypes = argTypesOf(manifests);
+    try {
+      const policies = this.#with(await policiesInForce(this.#store.read));
+      this.#authorizer.replace({ policies, argTypes });
+      this.#unreadable = null;
+    } catch (error) {
+      const { code, detail } = asSallyportError(error);
+      if (code !== "policy_invalid") throw error;
+      this.#unreadable = detail;
+      this.#authorizer.replace({ policies: [...this.#options.policies, UNREADABLE], argTypes });
+      await this.#store.mutate((tx) => {
+        tx.log({
+          type: "policy.unreadable",
+          outcome: "failure",
+          actor: { kind: "system" },
+          reason: detail.slice(0, 1000),
+        });
+      });
+    }
+    return unreadable;
+  }
+
+  /** Puts it in force. Throws `policy_invalid` for what would not count, `conflict` for what would lock every admin out. */
+  add(
+    made: Pick<PolicyRow, "name" | "text" | "author"> & { replace: boolean },
+    record: (tx: Tx, row: PolicyRow) => void,
+  ): Promise<{ row: PolicyRow; policies: PolicyInfo[] }> {
+    return this.#inTurn(async () => {
+      const inForce = await policiesInForce(this.#store.read);
+      const others = inForce.filter(({ name }) => name !== made.name);
+      if (!made.replace && others.length < inForce.length)
+        throw new SallyportError(
+          "conflict",
+          `There is a policy named ${made.name}; --replace puts this in its place.`,
+        );
+      const policies = this.#with([...others, made]);
+      const candidate = await this.#candidate(policies);
+      const own = candidate.policies().filter(({ source }) => source === `${SITE}${made.name}`);
+      if (own.length === 0) throw new SallyportError("policy_invalid", "The file holds no policy.");
+      await this.#keepsAnAdmin(candidate);
+      const row = await this.#store.mutate(async (tx) => {
+        if (others.length < inForce.length) await removePolicy(tx, made.name);
+        const added = await addPolicy(tx, made);
+        record(tx, added);
+        return added;
+      });
+      this.#use(policies);
+      return { row, policies: own };
+    });
+  }
+
+  /** What is left must count, and leave an admin. */
+  remove(name: string, record: (tx: Tx, row: PolicyRow) => void): Promise<PolicyRow> {
+    return this.#inTurn(async () => {
+      const left = (await policiesInForce(this.#store.read)).filter((row) => row.name !== name);
+      const row = await this.#store.mutate(async (tx) => {
+        const removed = await removePolicy(tx, name);
+        record(tx, removed);
+        return removed;
+      });
+      // One that could not be read may have been the only one.
+      if (this.#unreadable === null) this.#use(this.#with(left));
+      else await this.load();
+      return row;
+    });
+  }
+
+  /**
+   * `change` while no policy changes. `manifest`: the Op as it would be active. Throws `policy_invalid` where the site's policies
+   * could not be read with its inputs, before anything is changed.
+   */
+  activating<T>(manifest: Manifest, change: () => Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      const { manifests } = await this.#manifests();
+      const at = manifests.findIndex(({ op }) => op === manifest.op);
+      if (at === -1) manifests.push(manifest);
+      else manifests[at] = manifest;
+      const argTypes = argTypesOf(manifests);
+      if (this.#unreadable === null) {
+        try {
+          createAuthorizer({
+            ...this.#options,
+            policies: this.#with(await policiesInForce(this.#store.read)),
+            argTypes,
+            name: "candidate",
+          });
+        } catch (error) {
+          const { code, detail } = asSallyportError(error);
+          if (code !== "policy_invalid") throw error;
+          throw new SallyportError(
+            "policy_invalid",
+            `With the inputs of ${manifest.op} the site's policies could not be read: ${detail} Give the input another name or type, or let an admin change the policy.`,
+          );
+        }
+      }
+      const done = await change();
+      this.#authorizer.replace({ argTypes });
+      return done;
+    });
+  }
+
+  #use(policies: readonly PolicySource[]): void {
+    this.#authorizer.replace({ policies });
+  }
+
+  #with(rows: readonly Pick<PolicyRow, "name" | "text">[]): PolicySource[] {
+    return [...this.#options.policies, ...rows.map(({ name, text }) => ({ name: `${SITE}${name}`, text }))];
+  }
+
+  async #candidate(policies: readonly PolicySource[]): Promise<Authorizer> {
+    const argTypes = argTypesOf((await this.#manifests()).manifests);
+    return createAuthorizer({ ...this.#options, policies, argTypes, name: "candidate" });
+  }
+
+  /** Of those who could undo it one must be left: enabled, with a host account, and allowed by all policies together. */
+  async #keepsAnAdmin(candidate: Authorizer): Promise<void> {
+    const refusals = new Set<string>();
+    for (const id of await applianceAdmins(this.#store.read)) {
+      const user = await principal(this.#store.read, id);
+      if (user === undefined) continue;
+      const decision = candidate.authorize({
+        principal: { kind: "user", user },
+        action: "administer",
+        resource: { kind: "appliance" },
+        context: { source: "tty", standing: "host", channel: null, time: this.#now() },
+      });
+      if (decision.allow) return;
+      for (const policy of decision.policies) refusals.add(policy);
+    }
+    throw new SallyportError(
+      "conflict",
+      `With it no admin could administer the appliance any more (policy ${[...refusals].join(", ")}). Leave them out: unless { principal in Role::"*/admin" && context.source == "tty" }`,
+    );
+  }
+
+  /** Of all Ops with an active version, the first published first: which of two types an argument has does not change by the next. */
+  async #manifests(): Promise<{ manifests: Manifest[]; unreadable: OpVersion[] }> {
+    const versions = await activeByAge(this.#store.read);
+    const read = versions.map((version) => ({ version, manifest: tryManifest(version) }));
+    return {
+      manifests: read.flatMap(({ manifest }) => (manifest === null ? [] : [manifest])),
+      unreadable: read.flatMap(({ version, manifest }) => (manifest === null ? [version] : [])),
+    };
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+}
