@@ -32,6 +32,8 @@ export interface NamespaceRow {
   readonly name: string;
   /** Slack channel ids from which its Ops may be used; "any": all. An empty list: none. */
   readonly channels: readonly string[] | "any";
+  /** Whether who published a version may not activate it; absent: they may. */
+  readonly twoPersonPublish?: boolean;
 }
 export interface OpRow {
   /** "namespace/name" */
@@ -48,6 +50,8 @@ export interface OpRow {
   readonly root?: string | undefined;
   /** What starts it, where its namespace or its manifest says; absent: the host's default. */
   readonly engine?: string | undefined;
+  /** Name of the local user who published the version that is asked about. */
+  readonly publisher?: string | undefined;
 }
 
 /** Each action and the kinds of resource that it is asked about. */
@@ -55,6 +59,7 @@ export const ACTIONS = {
   run: ["op"],
   list: ["op"],
   activate: ["op"],
+  read_code: ["op"],
   publish: ["op", "namespace"],
   show: ["op", "run"],
   read_log: ["op", "run", "namespace", "appliance"],
@@ -272,6 +277,7 @@ function denyFailed(errors: readonly { policyId: string }[]): Decision {
 
 const VERBS: Readonly<Partial<Record<Action, string>>> = {
   read_log: "read the log of",
+  read_code: "read the code of",
   manage_secret: "manage the secrets of",
   grant: "grant roles in",
   request_link: "be linked to",

@@ -107,8 +107,8 @@ function rolesHeld(grants: readonly RoleGrant[], namespace: string | null): stri
   return [...held];
 }
 
-function namespaceEntity({ name, channels }: NamespaceRow): EntityJson {
-  const attrs: Record<string, CedarValueJson> = {};
+function namespaceEntity({ name, channels, twoPersonPublish }: NamespaceRow): EntityJson {
+  const attrs: Record<string, CedarValueJson> = { two_person_publish: twoPersonPublish ?? false };
   for (const role of ROLES) attrs[role] = ref("Role", roleId(name, role));
   if (channels !== "any") attrs.channels = channels.map((id) => ref("Channel", id));
   return entity(uid("Namespace", name), attrs);
@@ -125,6 +125,7 @@ function opEntity(op: OpRow, namespace: NamespaceRow): EntityJson {
   if (op.channels !== null) attrs.channels = op.channels.map((id) => ref("Channel", id));
   if (op.root !== undefined) attrs.root = op.root;
   if (op.engine !== undefined) attrs.engine = op.engine;
+  if (op.publisher !== undefined) attrs.publisher = ref("User", op.publisher);
   return entity(uid("Op", op.name), attrs, [uid("Namespace", namespace.name)]);
 }
 

@@ -165,7 +165,11 @@ export class Access {
         `Namespace ${name}. Add it with: sallyport namespace add ${name}`,
       );
     const channels = await listChannels(reader, name);
-    return { name, channels: row.anyChannel || channels.length === 0 ? "any" : channels };
+    return {
+      name,
+      channels: row.anyChannel || channels.length === 0 ? "any" : channels,
+      twoPersonPublish: row.twoPersonPublish,
+    };
   }
 
   /** The Op and its active version; undefined when there is none that could run. Throws `manifest_invalid` for one that this version's rules don't accept. */
@@ -176,7 +180,7 @@ export class Access {
     const manifest = readManifest(version);
     const namespaceEngine = (await getNamespace(reader, namespace))?.engine ?? undefined;
     return {
-      row: await this.opRow(reader, manifest, op.disabled),
+      row: await this.opRow(reader, manifest, op.disabled, version.publisher),
       namespace: await this.namespace(reader, namespace),
       namespaceEngine,
       version,
@@ -204,8 +208,8 @@ export class Access {
     };
   }
 
-  /** What policies see of an Op: the same whatever it is that is asked about it. */
-  async opRow(reader: Reader, manifest: Manifest, disabled: boolean): Promise<OpRow> {
+  /** What policies see of an Op: the same whatever it is that is asked about it. `publisherId`: of the version. */
+  async opRow(reader: Reader, manifest: Manifest, disabled: boolean, publisherId: string): Promise<OpRow> {
     const { op: name, channels, confirm, root } = manifest;
     return {
       name,
@@ -216,6 +220,7 @@ export class Access {
       resources: resourceTags(manifest, this.resources),
       root,
       engine: (await getNamespace(reader, manifest.namespace))?.engine ?? manifest.engine,
+      publisher: (await getUser(reader, publisherId))?.name,
     };
   }
 }

@@ -12,6 +12,7 @@ import type { Appliance } from "./appliance.ts";
 import { type HostAccount, hostActor, hostCaller } from "./callers.ts";
 import { audit } from "./commands/audit.ts";
 import { type CommandContext, type Handlers, WithBytes } from "./commands/command.ts";
+import { opVersions } from "./commands/op-versions.ts";
 import { ops } from "./commands/ops.ts";
 import { people } from "./commands/people.ts";
 import { policies } from "./commands/policies.ts";
@@ -27,6 +28,7 @@ const HANDLERS: Handlers = {
   ...policies,
   ...rights,
   ...ops,
+  ...opVersions,
   ...runs,
   ...runtimes,
   ...audit,

@@ -9,6 +9,8 @@ export interface NamespaceRow {
   anyChannel: boolean;
   /** What starts its Ops; null: what each of them says, or the host's default. */
   engine: Engine | null;
+  /** Who publishes a version may not be who activates it. */
+  twoPersonPublish: boolean;
   created: number;
 }
 
@@ -16,14 +18,16 @@ interface Stored {
   name: string;
   any_channel: number;
   engine: Engine | null;
+  two_person_publish: number;
   created: number;
 }
 
-const COLUMNS = "name, any_channel, engine, created";
+const COLUMNS = "name, any_channel, engine, two_person_publish, created";
 const rowOf = (stored: Stored): NamespaceRow => ({
   name: stored.name,
   anyChannel: stored.any_channel === 1,
   engine: stored.engine,
+  twoPersonPublish: stored.two_person_publish === 1,
   created: stored.created,
 });
 
@@ -34,7 +38,8 @@ export async function addNamespace(
   const name = checkName("namespace", made.name);
   if (await getNamespace(tx, name))
     throw new SallyportError("conflict", `There is a namespace named ${name}.`);
-  const row: NamespaceRow = { name, anyChannel: made.anyChannel ?? false, engine: null, created: tx.now };
+  const anyChannel = made.anyChannel ?? false;
+  const row: NamespaceRow = { name, anyChannel, engine: null, twoPersonPublish: false, created: tx.now };
   const sql = "INSERT INTO namespaces (name, any_channel, created) VALUES (?, ?, ?)";
   await tx.run(sql, [row.name, row.anyChannel, row.created]);
   return row;
@@ -53,6 +58,10 @@ export async function listNamespaces(reader: Reader): Promise<NamespaceRow[]> {
 /** `engine` null: what each Op says. */
 export async function setNamespaceEngine(tx: Tx, name: string, engine: Engine | null): Promise<void> {
   await tx.run("UPDATE namespaces SET engine = ? WHERE name = ?", [engine, name]);
+}
+
+export async function setTwoPersonPublish(tx: Tx, name: string, on: boolean): Promise<void> {
+  await tx.run("UPDATE namespaces SET two_person_publish = ? WHERE name = ?", [on, name]);
 }
 
 export async function addChannel(tx: Tx, namespace: string, channel: string): Promise<void> {

@@ -20,8 +20,10 @@ export interface OpVersion {
   digest: string;
   /** Canonical JSON, as core/manifest writes it. */
   manifest: string;
-  /** A user's id. */
+  /** A user's id, and the account of this host that it came from; null: not known. */
   publisher: string;
+  uid: number | null;
+  loginUid: number | null;
   created: number;
   /** Size of the encoded bundle. */
   bytes: number;
@@ -32,7 +34,7 @@ interface StoredOp extends Omit<OpRow, "disabled"> {
 }
 
 const OP = "namespace, name, active, disabled, created";
-const VERSION = `v.namespace, v.name, v.number, v.digest, v.manifest, v.publisher, v.created,
+const VERSION = `v.namespace, v.name, v.number, v.digest, v.manifest, v.publisher, v.uid, v.login_uid AS loginUid, v.created,
   (SELECT length(b.bytes) FROM bundles b WHERE b.digest = v.digest) AS bytes`;
 
 const opOf = (stored: StoredOp): OpRow => ({ ...stored, disabled: stored.disabled === 1 });
@@ -53,24 +55,54 @@ export async function publishVersion(
   await tx.run(makeOp, [namespace, name, tx.now]);
   await tx.run("INSERT OR IGNORE INTO bundles (digest, bytes) VALUES (?, ?)", [digest, made.bundle]);
   await tx.run(
-    `INSERT INTO op_versions (namespace, name, number, digest, manifest, publisher, created)
-     SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4, ?5, ?6 FROM op_versions WHERE namespace = ?1 AND name = ?2`,
-    [namespace, name, digest, made.manifest, made.publisher, tx.now],
+    `INSERT INTO op_versions (namespace, name, number, digest, manifest, publisher, uid, login_uid, created)
+     SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4, ?5, ?6, ?7, ?8
+       FROM op_versions WHERE namespace = ?1 AND name = ?2`,
+    [namespace, name, digest, made.manifest, made.publisher, made.uid, made.loginUid, tx.now],
   );
   return (await tx.get<OpVersion>(sameDigest, [namespace, name, digest])) as OpVersion;
 }
 
-export async function activateVersion(
-  tx: Tx,
-  namespace: string,
-  name: string,
-  number: number,
-): Promise<void> {
+/** Who made a version the one that runs, from which account of this host. */
+export interface Activation {
+  namespace: string;
+  name: string;
+  number: number;
+  userId: string;
+  uid: number | null;
+  loginUid: number | null;
+  created: number;
+}
+
+export async function activateVersion(tx: Tx, made: Omit<Activation, "created">): Promise<void> {
+  const { namespace, name, number } = made;
   if (!(await getVersion(tx, namespace, name, number))) {
     throw new SallyportError("not_found", `${namespace}/${name} has no version ${number}.`);
   }
   const sql = "UPDATE ops SET active = ? WHERE namespace = ? AND name = ?";
   await tx.run(sql, [number, namespace, name]);
+  await tx.run(
+    `INSERT INTO op_activations (namespace, name, number, user_id, uid, login_uid, created)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    [namespace, name, number, made.userId, made.uid, made.loginUid, tx.now],
+  );
+}
+
+/** Newest first. */
+export function listActivations(reader: Reader, namespace: string, name: string): Promise<Activation[]> {
+  const sql = `SELECT namespace, name, number, user_id AS userId, uid, login_uid AS loginUid, created
+    FROM op_activations WHERE namespace = ? AND name = ? ORDER BY id DESC LIMIT 1000`;
+  return reader.all(sql, [namespace, name]);
+}
+
+export function versionByDigest(
+  reader: Reader,
+  namespace: string,
+  name: string,
+  digest: string,
+): Promise<OpVersion | undefined> {
+  const sql = `SELECT ${VERSION} FROM op_versions v WHERE v.namespace = ? AND v.name = ? AND v.digest = ?`;
+  return reader.get(sql, [namespace, name, digest]);
 }
 
 export async function setOpDisabled(

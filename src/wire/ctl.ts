@@ -70,6 +70,7 @@ export const COMMANDS = {
   "namespace.channel": open(
     z.strictObject({ action: z.enum(["add", "remove"]), namespace: name, channel: z.string().max(32) }),
   ),
+  "namespace.two-person": open(z.strictObject({ namespace: name, on: z.boolean() })),
   "namespace.engine": open(z.strictObject({ namespace: name, engine: z.enum(ENGINES).nullable() })),
 
   /** Part: the text. */
@@ -94,11 +95,14 @@ export const COMMANDS = {
   "policy.explain": open(z.strictObject({ run })),
 
   /** Part: the bundle archive. */
-  "op.publish": open(empty, [1, 1]),
+  "op.publish": open(z.strictObject({ activate: z.boolean() }), [1, 1]),
   "op.list": open(empty),
   "op.show": open(z.strictObject({ op: opName, version: z.int().min(1).optional() })),
   "op.versions": open(z.strictObject({ op: opName })),
   "op.activate": open(z.strictObject({ op: opName, version: z.int().min(1) })),
+  "op.rollback": open(z.strictObject({ op: opName, version: z.int().min(1).optional() })),
+  /** Answered with the bundle archive of the version. */
+  "op.code": open(z.strictObject({ op: opName, version: z.int().min(1).optional() })),
   "op.disable": open(z.strictObject({ op: opName })),
 
   "runtime.set": open(z.strictObject({ name, digest, bytes: z.int().min(0), files: z.int().min(0) })),

@@ -20,6 +20,7 @@ const MAY: Readonly<Record<string, { tty: string; slack: string }>> = {
   "show op": { tty: "RCArcaG", slack: "RCArcaG" },
   "read_log op": { tty: "RCArcaG", slack: "RCArcaG" },
   "activate op": { tty: "CAca", slack: "" },
+  "read_code op": { tty: "CAca", slack: "" },
   "publish op": { tty: "CAca", slack: "" },
   "publish namespace": { tty: "CAca", slack: "" },
   "show run": { tty: "RCArcaG", slack: "RCArcaG" },

@@ -354,9 +354,9 @@ t.test("what no launch could take is refused, whatever a person would give", asy
 });
 
 t.test("what this version can't grant is among the warnings", async (t) => {
-  const asks = "confirm: totp\nsecrets: [KEY]\napproval: {count: 1, group: g}\n";
+  const asks = "secrets: [KEY]\n";
   const warnings = manifestWarnings(parseManifest(BASE + asks));
-  for (const what of ["confirmation by totp", "approval by others", "secrets"])
+  for (const what of ["secrets"])
     t.ok(
       warnings.some((w) => w.startsWith("it can't run in this version") && w.includes(what)),
       what,

@@ -3,6 +3,7 @@ import { createAuthorizer } from "../../src/core/authorizer.ts";
 import { encodeBundle } from "../../src/core/bundle.ts";
 import { Access } from "../../src/keeper/access.ts";
 import type { Handlers } from "../../src/keeper/commands/command.ts";
+import { opVersions } from "../../src/keeper/commands/op-versions.ts";
 import { ops } from "../../src/keeper/commands/ops.ts";
 import { runtimes } from "../../src/keeper/commands/runtimes.ts";
 import type { Session } from "../../src/keeper/session.ts";
@@ -40,10 +41,10 @@ async function desk(t: { teardown(call: () => unknown): void }, site: string) {
     policies: new SitePolicies({ store, authorizer, options, now: Date.now }),
     runs: { usesRoot: () => false },
   } as unknown as Session;
-  const all: Handlers = { ...ops, ...runtimes };
+  const all: Handlers = { ...ops, ...opVersions, ...runtimes };
   const call = async (command: Command, params: unknown, ...parts: Buffer[]): Promise<unknown> => {
     const handler = all[command] as (context: unknown) => Promise<unknown>;
-    return handler({ session, caller: admin, params, parts });
+    return handler({ session, caller: admin, account: { uid: 1, loginUid: null }, params, parts });
   };
   return { rig, call };
 }
@@ -55,7 +56,7 @@ unless { resource has engine && resource.engine == "gvisor" };`;
 
 t.test("a site's policies see all of an Op at publish, activate, show and disable", async (t) => {
   const { rig, call } = await desk(t, SITE);
-  const publish = (more: string) => call("op.publish", {}, bundleOf(more));
+  const publish = (more: string) => call("op.publish", { activate: true }, bundleOf(more));
   const denied = (policy: string) => ({ code: "denied", detail: new RegExp(`\\(policy ${policy}\\)`) });
   await t.rejects(publish('engine: gvisor\nnetwork: ["ldap:636"]'), denied("no-directory"));
   await t.rejects(publish("engine: gvisor\nroot: python"), denied("no-image"));

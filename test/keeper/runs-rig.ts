@@ -176,8 +176,11 @@ async function publish(store: Store, concurrency: number, more: string): Promise
       manifest: manifestToJson(manifest),
       bundle,
       publisher: user.id,
+      uid: UID,
+      loginUid: null,
     });
-    await activateVersion(tx, "web", "restart", number);
+    const by = { userId: user.id, uid: UID, loginUid: null };
+    await activateVersion(tx, { namespace: "web", name: "restart", number, ...by });
   });
 }
 

@@ -39,7 +39,16 @@ function publish(store: Store, user: UserRow, name: string, bundle: Buffer) {
   const digest = `sha256:${createHash("sha256").update(bundle).digest("hex")}`;
   const manifest = JSON.stringify({ name });
   return change(store, (tx) =>
-    publishVersion(tx, { namespace: "web", name, digest, manifest, bundle, publisher: user.id }),
+    publishVersion(tx, {
+      namespace: "web",
+      name,
+      digest,
+      manifest,
+      bundle,
+      publisher: user.id,
+      uid: 0,
+      loginUid: null,
+    }),
   );
 }
 
@@ -65,7 +74,17 @@ t.test("versions of an Op", async (t) => {
   t.equal(two.number, 2);
   t.equal((await publish(store, user, "restart", big)).number, 1, "the same content is the same version");
   t.equal((await publish(store, user, "other", big)).number, 1, "and may be another Op's too");
-  const activate = (number: number) => change(store, (tx) => activateVersion(tx, "web", "restart", number));
+  const activate = (number: number) =>
+    change(store, (tx) =>
+      activateVersion(tx, {
+        namespace: "web",
+        name: "restart",
+        number,
+        userId: user.id,
+        uid: 0,
+        loginUid: null,
+      }),
+    );
   t.equal(await codeOf(activate(3)), "not_found");
   await activate(2);
   t.match(await getVersion(store.read, "web", "restart", "active"), { number: 2 });

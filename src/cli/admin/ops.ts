@@ -4,15 +4,25 @@ import { asSallyportError, SallyportError } from "../../core/errors.ts";
 import { manifestWarnings, profileWarnings } from "../../core/manifest-warnings.ts";
 import { Profiles } from "../../exec/profiles.ts";
 import { readBundleFolder } from "../bundle-folder.ts";
+import { diffBundles, type OpDiff } from "../op-diff.ts";
 import { pairs, printData, table } from "../print.ts";
 import { common, globalsOf } from "../program.ts";
 import { openSandbox } from "../sandbox.ts";
 import type { Admin } from "./context.ts";
 import { addOpTest } from "./op-test.ts";
 
-type Version = { version: number; digest: string; publisher: string; published: string; bytes: number };
+type Account = { uid: number | null; loginUid: number | null };
+type Version = {
+  version: number;
+  digest: string;
+  publisher: string;
+  published: string;
+  from: Account;
+  bytes: number;
+};
+type Activation = { version: number; by: string; at: string; from: Account };
 
-/** op validate | test | publish | list | show | versions | activate | rollback | disable */
+/** op validate | test | publish | list | show | versions | activate | rollback | diff | disable */
 export function addOps(program: Program, admin: Admin): void {
   const op = program.command("op").description("Ops: validate, publish, look at");
   common(op.command("validate <dir>"))
@@ -32,31 +42,32 @@ export function addOps(program: Program, admin: Admin): void {
     });
   addOpTest(op, admin);
   common(op.command("publish <dir>"))
-    .description("store a version of an Op, and make it the one that runs")
-    .action((dir: string, _: object, command: Program) => {
+    .description("store a version of an Op, and make it the one that runs where you may")
+    .option("--no-activate", "only store it")
+    .action((dir: string, options: { activate: boolean }, command: Program) => {
       const bundle = encodeBundle(readBundleFolder(dir));
       openBundle(bundle);
-      type Reply = { op: string; version: number; digest: string; warnings: string[] };
+      type Reply = { op: string; version: number; digest: string; active: boolean; warnings: string[] };
       return admin.show<"op.publish", Reply>(
         command,
         "op.publish",
-        {},
+        { activate: options.activate },
         (d) => [
-          `Published ${d.op}, version ${d.version}, ${d.digest}`,
+          `Published ${d.op}, version ${d.version}, ${d.digest}${d.active ? "" : ", not active"}`,
           ...d.warnings.map((warning) => `warning: ${warning}`),
         ],
         { parts: [bundle] },
       );
     });
   common(op.command("list")).action((_: object, command: Program) =>
-    admin.show<"op.list", { ops: { op: string; version: number; summary: string }[] }>(
+    admin.show<"op.list", { ops: { op: string; version: number | null; state: string; summary: string }[] }>(
       command,
       "op.list",
       {},
       (d) =>
         table(
-          ["OP", "VERSION", "SUMMARY"],
-          d.ops.map((o) => [o.op, String(o.version), o.summary]),
+          ["OP", "VERSION", "STATE", "SUMMARY"],
+          d.ops.map((o) => [o.op, o.version === null ? "-" : String(o.version), o.state, o.summary]),
         ),
     ),
   );
@@ -74,38 +85,101 @@ export function addOps(program: Program, admin: Admin): void {
       ),
     );
   common(op.command("versions <op>")).action((name: string, _: object, command: Program) =>
-    admin.show<"op.versions", { active: number | null; versions: Version[] }>(
+    admin.show<"op.versions", { active: number | null; versions: Version[]; activations: Activation[] }>(
       command,
       "op.versions",
       { op: name },
-      (d) =>
-        table(
-          ["", "VERSION", "PUBLISHED", "BY", "DIGEST"],
+      (d) => [
+        ...table(
+          ["", "VERSION", "PUBLISHED", "BY", "FROM", "DIGEST"],
           d.versions.map((v) => [
             v.version === d.active ? "*" : "",
             String(v.version),
             v.published,
             v.publisher,
+            accountText(v.from),
             v.digest,
           ]),
         ),
+        "",
+        ...table(
+          ["ACTIVATED", "VERSION", "BY", "FROM"],
+          d.activations.map((a) => [a.at, String(a.version), a.by, accountText(a.from)]),
+        ),
+      ],
     ),
   );
-  for (const word of ["activate", "rollback"] as const) {
-    common(op.command(`${word} <op> <version>`))
-      .description("make a stored version the one that runs")
-      .action((name: string, version: string, _: object, command: Program) =>
-        admin.show(command, "op.activate", { op: name, version: versionOf(version) }, () => [
-          `${name} now runs version ${version}.`,
-        ]),
-      );
-  }
+  common(op.command("activate <op> <version>"))
+    .description("make a stored version the one that runs")
+    .action((name: string, version: string, _: object, command: Program) =>
+      admin.show(command, "op.activate", { op: name, version: versionOf(version) }, () => [
+        `${name} now runs version ${version}.`,
+      ]),
+    );
+  common(op.command("rollback <op> [version]"))
+    .description("make the version that was active before, or the one named, the one that runs")
+    .action((name: string, version: string | undefined, _: object, command: Program) =>
+      admin.show<"op.rollback", { version: number }>(
+        command,
+        "op.rollback",
+        { op: name, ...(version === undefined ? {} : { version: versionOf(version) }) },
+        (d) => [`${name} now runs version ${d.version}.`],
+      ),
+    );
+  common(op.command("diff <op> [from] [to]"))
+    .description("how two versions differ (default: the active one and the newest)")
+    .action(
+      async (
+        name: string,
+        first: string | undefined,
+        second: string | undefined,
+        _: object,
+        command: Program,
+      ) => {
+        const { active, versions } = (await admin.call(command, "op.versions", { op: name })) as {
+          active: number | null;
+          versions: Version[];
+        };
+        const newest = versions[0]?.version ?? 1;
+        const to = second === undefined ? newest : versionOf(second);
+        const base = active !== null && active !== to ? active : Math.max(1, to - 1);
+        const from = first === undefined ? base : versionOf(first);
+        const [a, b] = [await codeOf(admin, command, name, from), await codeOf(admin, command, name, to)];
+        const diff = diffBundles(a, b);
+        printData({ op: name, from, to, ...diff }, globalsOf(command).json, () =>
+          diffLines(name, from, to, diff),
+        );
+      },
+    );
   common(op.command("disable <op>"))
     .description("let an Op run no more until a version is activated")
     .action((name: string, _: object, command: Program) =>
       admin.show(command, "op.disable", { op: name }, () => [`${name} is disabled.`]),
     );
 }
+
+async function codeOf(admin: Admin, command: Program, op: string, version: number): Promise<Buffer> {
+  let bundle: Buffer | undefined;
+  const onBytes = (bytes: Buffer) => {
+    bundle = bytes;
+  };
+  await admin.call(command, "op.code", { op, version }, { onBytes });
+  if (bundle === undefined) throw new SallyportError("internal", "The keeper sent no bundle.");
+  return bundle;
+}
+
+function diffLines(op: string, from: number, to: number, diff: OpDiff): string[] {
+  const out = [`${op}: version ${from} -> ${to}`];
+  for (const { key, from: was, to: is } of diff.manifest)
+    out.push(`${key}: ${JSON.stringify(was)} -> ${JSON.stringify(is)}`);
+  for (const { path, change, patch } of diff.files)
+    out.push("", `${path}: ${change}`, ...patch.trimEnd().split("\n"));
+  if (diff.manifest.length === 0 && diff.files.length === 0) out.push("No difference.");
+  return out;
+}
+
+const accountText = ({ uid, loginUid }: Account): string =>
+  uid === null ? "-" : `uid ${uid}${loginUid === null || loginUid === uid ? "" : `, login uid ${loginUid}`}`;
 
 /** As the runner does at publish; where no sandbox can be made here, that is a warning. Throws `bundle_invalid`. */
 async function checkProfile({ manifest, files }: ReturnType<typeof openBundle>): Promise<string[]> {

@@ -63,11 +63,23 @@ export function addRights(program: Program, admin: Admin): void {
   common(namespace.command("list")).action((_: object, command: Program) =>
     admin.show<
       "namespace.list",
-      { namespaces: { name: string; channels: string[]; engine: string | null }[] }
+      {
+        namespaces: {
+          name: string;
+          channels: string[];
+          engine: string | null;
+          twoPersonPublish: boolean;
+        }[];
+      }
     >(command, "namespace.list", {}, (d) =>
       table(
-        ["NAMESPACE", "CHANNELS", "ENGINE"],
-        d.namespaces.map((n) => [n.name, n.channels.join(",") || "any", n.engine ?? "default"]),
+        ["NAMESPACE", "CHANNELS", "ENGINE", "TWO-PERSON PUBLISH"],
+        d.namespaces.map((n) => [
+          n.name,
+          n.channels.join(",") || "any",
+          n.engine ?? "default",
+          n.twoPersonPublish ? "on" : "off",
+        ]),
       ),
     ),
   );
@@ -86,6 +98,18 @@ export function addRights(program: Program, admin: Admin): void {
       engine === null
         ? `${name}: its Ops are started by what each says, or the host's default.`
         : `${name}: its Ops are started by ${engine}.`,
+    ]);
+  });
+  common(
+    namespace
+      .command("two-person-publish <namespace> <on|off>")
+      .description("whether who publishes a version may not be the one who activates it"),
+  ).action((name: string, text: string, _: object, command: Program) => {
+    if (text !== "on" && text !== "off") throw new SallyportError("usage", "Write on or off.");
+    return admin.show(command, "namespace.two-person", { namespace: name, on: text === "on" }, () => [
+      text === "on"
+        ? `${name}: who publishes a version can't activate it any more.`
+        : `${name}: who publishes a version may activate it.`,
     ]);
   });
   const channel = namespace

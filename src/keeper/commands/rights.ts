@@ -9,6 +9,7 @@ import {
   listNamespaces,
   removeChannel,
   setNamespaceEngine,
+  setTwoPersonPublish,
 } from "../../store/namespaces.ts";
 import type { Reader } from "../../store/tx.ts";
 import { userByName } from "../../store/users.ts";
@@ -54,6 +55,7 @@ export const rights: Handlers = {
         rows.map(async (row) => ({
           name: row.name,
           engine: row.engine,
+          twoPersonPublish: row.twoPersonPublish,
           channels: await listChannels(session.store.read, row.name),
         })),
       ),
@@ -81,6 +83,21 @@ export const rights: Handlers = {
         data: { channel: params.channel, change: params.action },
       });
       return { namespace: namespace.name, channel: params.channel };
+    });
+  },
+  "namespace.two-person": async ({ session, caller, params }) => {
+    const { namespace: name, on } = params;
+    await session.access.demandNamespace(caller, "administer", name);
+    return session.store.mutate(async (tx) => {
+      await setTwoPersonPublish(tx, name, on);
+      tx.log({
+        type: "namespace.two_person_publish",
+        outcome: "success",
+        actor: caller.actor,
+        namespace: name,
+        data: { on },
+      });
+      return { namespace: name, twoPersonPublish: on };
     });
   },
   "namespace.engine": async ({ session, caller, params }) => {

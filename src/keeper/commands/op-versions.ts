@@ -1,0 +1,99 @@
+import { SallyportError } from "../../core/errors.ts";
+import { getBundle, listActivations, listVersions, type OpVersion, setOpDisabled } from "../../store/ops.ts";
+import { readManifest } from "../access.ts";
+import {
+  activate,
+  demandOn,
+  describeActivation,
+  describeVersion,
+  findVersion,
+  from,
+} from "../op-versions.ts";
+import { rootOf } from "../runtimes.ts";
+import { type CommandContext, type Handlers, WithBytes } from "./command.ts";
+
+export const opVersions: Handlers = {
+  "op.show": async ({ session, caller, params }) => {
+    const found = await findVersion(session, caller, params.op, params.version ?? "active");
+    const shown = (await describeVersion(session, found.version, true)) as object;
+    return { ...shown, active: found.active === found.version.number, disabled: found.disabled };
+  },
+  "op.versions": async ({ session, caller, params }) => {
+    const { version, active } = await findVersion(session, caller, params.op, "latest");
+    const { namespace, name } = version;
+    const versions = await listVersions(session.store.read, namespace, name);
+    const activations = await listActivations(session.store.read, namespace, name);
+    return {
+      active,
+      versions: await Promise.all(versions.map((v) => describeVersion(session, v, false))),
+      activations: await Promise.all(activations.map((one) => describeActivation(session, one))),
+    };
+  },
+  "op.activate": async (context) => {
+    const { session, caller, params } = context;
+    const { version } = await findVersion(session, caller, params.op, params.version);
+    return make(context, version);
+  },
+  "op.rollback": async (context) => {
+    const { session, caller, params } = context;
+    const { version: current } = await findVersion(session, caller, params.op, params.version ?? "active");
+    if (params.version !== undefined) return make(context, current);
+    const activations = await listActivations(session.store.read, current.namespace, current.name);
+    const previous = activations.find(({ number }) => number !== current.number);
+    if (previous === undefined) {
+      await demandOn(session, caller, "activate", current);
+      throw new SallyportError(
+        "conflict",
+        `No other version of ${params.op} was active before; name one: sallyport op rollback ${params.op} VERSION`,
+      );
+    }
+    const { version } = await findVersion(session, caller, params.op, previous.number);
+    return make(context, version);
+  },
+  "op.disable": async ({ session, caller, params, account }) => {
+    const { version } = await findVersion(session, caller, params.op, "latest");
+    await demandOn(session, caller, "activate", { ...version, publisher: "" });
+    await session.store.mutate(async (tx) => {
+      await setOpDisabled(tx, version.namespace, version.name, true);
+      tx.log({
+        type: "op.disabled",
+        outcome: "success",
+        actor: caller.actor,
+        op: `${version.namespace}/${version.name}`,
+        namespace: version.namespace,
+        data: from(account),
+      });
+    });
+    return { op: `${version.namespace}/${version.name}`, disabled: true };
+  },
+  "op.code": async ({ session, caller, params, account }) => {
+    const { version } = await findVersion(session, caller, params.op, params.version ?? "active");
+    await demandOn(session, caller, "read_code", version);
+    await session.store.mutate((tx) => {
+      tx.log({
+        type: "op.code_read",
+        outcome: "success",
+        actor: caller.actor,
+        op: `${version.namespace}/${version.name}`,
+        namespace: version.namespace,
+        data: { version: version.number, digest: version.digest, ...from(account) },
+      });
+    });
+    const bundle = await getBundle(session.store.read, version.digest);
+    return new WithBytes(await describeVersion(session, version, false), bundle);
+  },
+};
+
+/** What can't run any more is refused before anything changes. */
+async function make(
+  { session, caller, account }: CommandContext<"op.activate"> | CommandContext<"op.rollback">,
+  version: OpVersion,
+): Promise<unknown> {
+  await demandOn(session, caller, "activate", version);
+  const manifest = readManifest(version);
+  await rootOf(session.store.read, manifest);
+  await session.policies.activating(manifest, () =>
+    session.store.mutate((tx) => activate(tx, { caller, account }, version)),
+  );
+  return { op: `${version.namespace}/${version.name}`, version: version.number, digest: version.digest };
+}
