@@ -30,6 +30,7 @@ const N = "number";
 const B = "boolean";
 const SUBJECT = { subject: S, subjectKind: S } as const;
 const CONNECTION = { target: S, address: S, bytesOut: N, bytesIn: N, durationMs: N, count: N } as const;
+const CODE = { purpose: S, source: S, channel: S } as const;
 const SLACK_USER = { team: S, enterprise: S, slackUser: S } as const;
 
 export const CATALOGUE = {
@@ -200,6 +201,17 @@ export const CATALOGUE = {
       count: N,
       ...SLACK_USER,
     },
+  ),
+  "authn.code_accepted": row("authn_login_success", 1, "a one-time code was right", CODE),
+  "authn.code_refused": row("authn_login_fail", 4, "a one-time code was wrong, used or of nobody enrolled", {
+    failures: N,
+    ...CODE,
+  }),
+  "authn.code_throttled": row(
+    "excess_rate_limit_exceeded",
+    4,
+    "a one-time code was not looked at because of too many wrong ones",
+    { seconds: N, count: N, ...CODE },
   ),
   "authz.denied": row("authz_fail", 3, "a policy refused a request", {
     action: S,

@@ -58,7 +58,7 @@ export async function openSession(o: Options): Promise<Session> {
   const egress = new EgressClient({ store, peers, socket: o.egressSocket, failed });
   const runs = new Runs({ store, access, peers, egress, failed });
   const outbox = new Outbox({ store, peers, failed });
-  const codes = new Codes();
+  const codes = new Codes({ store, now: Date.now });
   const waits = new Waits({ store, access, runs, codes, now: Date.now, failed });
   await logUnreadable(store, await o.policies.load());
   const half = Buffer.from(o.half);

@@ -255,14 +255,13 @@ CREATE TABLE policies (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX policies_in_force ON policies (name) WHERE removed IS NULL;
 
--- enrolled: NULL until a first code showed that the authenticator has it. last_step: the time step (RFC 6238) of the last
--- code that was taken, so that none is taken twice.
+-- Only what a first code showed that the authenticator has. last_step: the time step (RFC 6238) of the last code that was
+-- taken, so that none is taken twice.
 CREATE TABLE totp (
   user_id TEXT PRIMARY KEY REFERENCES users (id),
   secret BLOB NOT NULL CHECK (length(secret) BETWEEN 16 AND 64),
-  created INTEGER NOT NULL,
-  enrolled INTEGER,
-  last_step INTEGER NOT NULL DEFAULT -1,
+  enrolled INTEGER NOT NULL,
+  last_step INTEGER NOT NULL,
   failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
   retry_at INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
