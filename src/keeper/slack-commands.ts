@@ -6,6 +6,7 @@ import { getRun, readOutput } from "../store/runs.ts";
 import type { Document } from "../wire/document.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import { type Caller, slackActor, slackCaller } from "./callers.ts";
+import { codeOf } from "./code-form.ts";
 import { opDocument, runDocument, say } from "./documents.ts";
 import { findOp, visibleOps } from "./find-op.ts";
 import { LINK_MINUTES, requestLink } from "./linking.ts";
@@ -66,7 +67,7 @@ export async function dispatchSlack(session: Session, request: Request): Promise
       return run(session, caller, request, rest);
     case "approve":
     case "deny":
-      return answerWait(session, caller, { verb, run: rest });
+      return answerWait(session, caller, { verb, run: rest, typed: codeOf(request) });
     case "cancel":
       await session.runs.cancel(caller, need(rest, "Which run? Write: /ops cancel RUN"));
       return done("canceled", say(`${rest} is being canceled.`));
@@ -80,7 +81,11 @@ export async function dispatchSlack(session: Session, request: Request): Promise
 }
 
 function wordsOf(request: Request): { verb: string; rest: string } | null {
-  if (request.surface === "home" || request.surface === "modal") return null;
+  if (request.surface === "home") return null;
+  if (request.surface === "modal") {
+    const typed = codeOf(request);
+    return typed === null ? null : { verb: "approve", rest: typed.run };
+  }
   if (request.surface === "button") {
     const { action } = request;
     return action === null ? null : { verb: action.id, rest: action.value };

@@ -15,14 +15,15 @@ import type { Store } from "../store/store.ts";
 import type { Tx } from "../store/tx.ts";
 import type { Document } from "../wire/document.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
+import type { View } from "../wire/view.ts";
 import { slackActor } from "./callers.ts";
 import { say } from "./documents.ts";
 import type { Peers } from "./peers.ts";
 
 type Request = MessageOf<"slack.request">;
 
-/** What became of a request, for its receipt. A run's own outcome is recorded with the run. */
-export type Answer = { outcome: string; document: Document | null; parts?: Buffer[] };
+/** What became of a request, for its receipt. A run's own outcome is recorded with the run. `view`: a form for its person. */
+export type Answer = { outcome: string; document: Document | null; parts?: Buffer[]; view?: View };
 export type Dispatch = (request: Request) => Promise<Answer>;
 
 /** From a request's arrival until the gateway said whether it acknowledged it. */
@@ -257,6 +258,8 @@ export class SlackDesk {
     } finally {
       this.#inHand.delete(request.dedupe);
       if (answer.document !== null) this.#respond(request.id, answer.document, answer.parts);
+      const { view } = answer;
+      if (view !== undefined) this.#peers.send("gateway", { type: "slack.view", request: request.id, view });
     }
   }
 

@@ -102,6 +102,9 @@ class Gateway {
       case "slack.respond":
         this.#session?.respond(message.request, message.document, parts);
         return;
+      case "slack.view":
+        this.#session?.view(message.request, message.view);
+        return;
       case "slack.post":
         if (this.#session === null)
           this.#port.posted({ ...unsent, nonce: message.nonce, channel: message.channel });

@@ -1,6 +1,6 @@
 import { type Endpoint, isResponseUrl } from "./endpoint.ts";
 import { codeOf } from "./failure.ts";
-import type { Parsed, Rendered } from "./types.ts";
+import type { Parsed, Rendered, Request } from "./types.ts";
 
 /** Slack takes 5 posts within 30 minutes at a response_url [docs.slack.dev/interactivity/handling-user-interaction]. */
 const USES = 5;
@@ -13,9 +13,10 @@ export type Context = {
   uses: number;
   until: number;
   user: string;
-  channel: string | null;
-  isDirect: boolean;
+  channel: Request["channel"];
   thread: string | null;
+  /** Opens one form, within 3 s of what the person did; null once it was used. */
+  trigger: string | null;
 };
 
 /** How each recent request's person can be answered: the latest 5,000. */
@@ -34,12 +35,22 @@ export class Contexts {
     this.#contexts.set(id, {
       ...this.forUrl(reply.responseUrl),
       user: request.identity.user,
-      channel: request.channel?.id ?? null,
-      isDirect: request.channel?.kind === "im",
+      channel: request.channel,
       thread: request.thread,
+      trigger: request.trigger,
     });
     const oldest = this.#contexts.keys().next();
     if (this.#contexts.size > MAX_CONTEXTS && !oldest.done) this.#contexts.delete(oldest.value);
+  }
+
+  /** A submitted form comes without a place: it is answered where its person asked for it, and counts as said there. */
+  placed(parsed: Parsed): Parsed {
+    if (parsed.refusal !== null || parsed.openedFor === undefined) return parsed;
+    const { request, reply, openedFor } = parsed;
+    const asked = this.#contexts.get(openedFor);
+    if (asked === undefined || asked.user !== request.identity.user) return parsed;
+    const { channel, thread, responseUrl } = asked;
+    return { ...parsed, request: { ...request, channel, thread }, reply: { ...reply, responseUrl } };
   }
 
   get(id: string): Context | undefined {

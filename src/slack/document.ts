@@ -10,4 +10,13 @@ export type DocumentBlock =
   | { kind: "output"; part: number; truncated: boolean }
   | { kind: "buttons"; buttons: Button[] };
 
+export type View = {
+  id: string;
+  value: string;
+  title: string;
+  submit: string;
+  blocks: Extract<DocumentBlock, { kind: "text" | "note" | "fields" }>[];
+  inputs: { id: string; kind: "text"; label: string; hint: string; maxLength: number }[];
+};
+
 export type Document = { summary: string; blocks: DocumentBlock[] };

@@ -50,6 +50,7 @@ const ViewSubmission = z.object({
   view: z.object({
     callback_id: actionId,
     private_metadata: z.string().max(2000).catch(""),
+    external_id: z.string().max(255).catch(""),
     state: z.object({ values: z.record(z.string().max(255), z.record(z.string().max(255), Field)) }),
   }),
 });
@@ -157,5 +158,6 @@ function viewSubmission(envelope: Envelope, who: Who): Parsed {
     },
     refusal: null,
     reply,
+    openedFor: view.external_id,
   };
 }

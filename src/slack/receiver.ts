@@ -73,7 +73,7 @@ export class Receiver {
   envelope(link: Link, envelope: Envelope): void {
     if (this.#isRepeated(link, envelope.id)) return;
     const { home, alarms, contexts, prefix, ackMs } = this.#options;
-    const parsed = parseEnvelope(envelope, home);
+    const parsed = contexts.placed(parseEnvelope(envelope, home));
     if (parsed.refusal !== null) {
       const { alarm, detail, say } = parsed.refusal;
       if (alarm !== null) alarms.raise(alarm, detail);

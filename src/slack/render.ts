@@ -1,5 +1,5 @@
 import { cleanText, truncateBytes, utf8 } from "../core/text.ts";
-import type { Document, DocumentBlock } from "./document.ts";
+import type { Document, DocumentBlock, View } from "./document.ts";
 import type { Rendered } from "./types.ts";
 
 /** Slack's limits [docs.slack.dev/reference/block-kit]; the total is unstated, bolt-js issue 2509 found about 13,200. */
@@ -8,6 +8,8 @@ const MAX_TOTAL = 13_000;
 const MAX_NOTE = 2900;
 const MAX_VALUE = 2000;
 const MAX_LABEL = 75;
+const MAX_TITLE = 24;
+const MAX_HINT = 150;
 /** What a message keeps free for everything but output, which alone is shortened to fit. */
 const MAX_SUMMARY = 300;
 const CUT = "\n… left out …\n";
@@ -61,6 +63,29 @@ export function escapeText(text: string): string {
 export function renderText(text: string): Rendered {
   const clean = cleanText(text, { newlines: true });
   return { text: escapeText(clean), blocks: [section(truncateBytes(clean, MAX_NOTE) || "…")] };
+}
+
+/** A form as Slack's modal. Every text is plain_text or a rich_text `text` element, as in a message. */
+export function renderView(view: View): Record<string, unknown> {
+  return {
+    type: "modal",
+    callback_id: view.id,
+    private_metadata: view.value,
+    title: plain(line(view.title, MAX_TITLE) || "…"),
+    submit: plain(line(view.submit, MAX_TITLE) || "…"),
+    close: plain("Cancel"),
+    blocks: [...view.blocks.flatMap((block) => renderBlock(block, [], 0)), ...view.inputs.map(input)],
+  };
+}
+
+function input({ id, label, hint, maxLength }: View["inputs"][number]): Element {
+  return {
+    type: "input",
+    block_id: id,
+    label: plain(line(label, MAX_LABEL) || "…"),
+    ...(hint === "" ? {} : { hint: plain(line(hint, MAX_HINT)) }),
+    element: { type: "plain_text_input", action_id: "value", max_length: maxLength },
+  };
 }
 
 function layOut(document: Document, outputs: readonly string[], room: number): Element[] {

@@ -56,7 +56,7 @@ export class SlackSender implements Sender {
   async #viaResponseUrl(job: PostJob, error: string): Promise<Sent> {
     const context = job.request === null ? undefined : this.#contexts.get(job.request);
     // A request may be answered in its own conversation alone.
-    if (context === undefined || context.channel !== job.channel) return { kind: "failed", error };
+    if (context === undefined || context.channel?.id !== job.channel) return { kind: "failed", error };
     const outcome = await this.#contexts.post(context, job.message, "in_channel", job.thread);
     if (outcome === "ok") return { kind: "done", channel: job.channel, ts: null };
     return outcome === "unknown" ? { kind: "unknown" } : { kind: "failed", error };

@@ -3,8 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Alarms } from "./alarms.ts";
 import { backoff } from "./backoff.ts";
 import { Contexts } from "./contexts.ts";
-import type { Document } from "./document.ts";
+import type { Document, View } from "./document.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { Forms } from "./forms.ts";
 import { LINK_LIMITS, type LinkLimits, type Transport } from "./link.ts";
 import { OUTBOX_LIMITS, Outbox, type OutboxLimits } from "./outbox.ts";
 import { People } from "./people.ts";
@@ -61,6 +62,7 @@ export class Session {
   readonly #contexts: Contexts;
   readonly #outbox: Outbox;
   readonly #whisper: Whisper;
+  readonly #forms: Forms;
   readonly #stop = new AbortController();
   /** Distinguishes this session's request ids from an earlier one's. */
   readonly #prefix = randomBytes(6).toString("hex");
@@ -80,6 +82,7 @@ export class Session {
     const asked = { web: this.#web, contexts: this.#contexts, onAuth };
     this.#whisper = new Whisper({ ...asked, limits: limits.outbox, signal: this.#stop.signal });
     const sender = new SlackSender({ ...asked, whisper: this.#whisper });
+    this.#forms = new Forms({ ...asked, whisper: this.#whisper });
     this.#outbox = new Outbox(sender, limits.outbox, (posted) => port.posted(posted));
   }
 
@@ -100,6 +103,10 @@ export class Session {
 
   respond(request: string, document: Document, parts: readonly Uint8Array[]): void {
     this.#whisper.respond(request, renderDocument(document, parts));
+  }
+
+  view(request: string, view: View): void {
+    void this.#forms.open(request, view);
   }
 
   post(

@@ -54,7 +54,13 @@ export type Refusal = {
 };
 
 export type Parsed =
-  | { request: Request; refusal: null; reply: ReplyPath }
+  | {
+      request: Request;
+      refusal: null;
+      reply: ReplyPath;
+      /** Id of the request for which the form was opened that this one submits. */
+      openedFor?: string;
+    }
   | { request: null; refusal: Refusal; reply: ReplyPath };
 
 export type SlackState = {

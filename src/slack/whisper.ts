@@ -71,11 +71,11 @@ export class Whisper {
   }
 
   async #send(context: Context, message: Rendered): Promise<Sent> {
-    const { channel, user, thread, isDirect } = context;
+    const { channel, user, thread } = context;
     const asked = await this.#o.contexts.post(context, message, "ephemeral", thread);
     if (asked === "ok") return { kind: "done", channel: user, ts: null };
-    if (channel !== null && !isDirect) {
-      const ephemeral = { channel, user, ...inThread(thread), ...message, ...LITERAL };
+    if (channel !== null && channel.kind !== "im") {
+      const ephemeral = { channel: channel.id, user, ...inThread(thread), ...message, ...LITERAL };
       const sent = await this.#o.web.call("chat.postEphemeral", ephemeral);
       if (sent.ok) return { kind: "done", channel: user, ts: null };
     }
@@ -83,8 +83,8 @@ export class Whisper {
   }
 
   /** A direct message from the app: only that person reads it. */
-  async #direct({ channel, user, thread, isDirect }: Context, message: Rendered): Promise<Sent> {
-    const to = isDirect && channel !== null ? { channel, ...inThread(thread) } : { channel: user };
+  async #direct({ channel, user, thread }: Context, message: Rendered): Promise<Sent> {
+    const to = channel?.kind === "im" ? { channel: channel.id, ...inThread(thread) } : { channel: user };
     const sent = await this.#o.web.call("chat.postMessage", { ...to, ...message, ...LITERAL });
     return sent.ok ? done(sent.data, user) : sentOf(sent.failure, this.#o.onAuth);
   }

@@ -13,14 +13,18 @@ export const Button = z.strictObject({
   style: z.enum(["primary", "danger"]).optional(),
 });
 
+export const Text = z.strictObject({ kind: z.literal("text"), text });
+export const Note = z.strictObject({ kind: z.literal("note"), text: z.string().max(1500) });
+export const Fields = z.strictObject({
+  kind: z.literal("fields"),
+  rows: z.array(z.tuple([z.string().max(80), z.string().max(1500)])).max(20),
+});
+
 export const Block = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("text"), text }),
-  z.strictObject({ kind: z.literal("note"), text: z.string().max(1500) }),
+  Text,
+  Note,
   z.strictObject({ kind: z.literal("code"), text }),
-  z.strictObject({
-    kind: z.literal("fields"),
-    rows: z.array(z.tuple([z.string().max(80), z.string().max(1500)])).max(20),
-  }),
+  Fields,
   z.strictObject({
     kind: z.literal("list"),
     items: z.array(z.strictObject({ title: z.string().max(200), detail: z.string().max(1500) })).max(60),

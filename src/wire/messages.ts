@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ENGINES } from "../core/engines.ts";
 import { Document } from "./document.ts";
 import { HostFacts } from "./host-facts.ts";
+import { View } from "./view.ts";
 
 /** Schemas of every message between roles. Sizes in bytes, times in milliseconds since the epoch unless said otherwise. */
 const id = z.string().min(1).max(128);
@@ -101,6 +102,9 @@ const slackAcked = z.strictObject({ type: z.literal("slack.acked"), id, accepted
 
 /** Private answer to the person of a request (response_url, ephemeral). */
 const slackRespond = z.strictObject({ type: z.literal("slack.respond"), request: id, document: Document });
+
+/** Opens a form for the person of a request, which Slack allows once and within 3 s: else they are told to ask again. */
+const slackView = z.strictObject({ type: z.literal("slack.view"), request: id, view: View });
 
 /**
  * chat.postMessage. The gateway posts a nonce once and answers it again from memory; that memory ends with its process, and
@@ -364,6 +368,7 @@ export const Message = z.discriminatedUnion("type", [
   slackReceipt,
   slackAcked,
   slackRespond,
+  slackView,
   slackPost,
   slackUpdate,
   slackPosted,

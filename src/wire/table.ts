@@ -37,6 +37,7 @@ export const TABLE: Readonly<Record<MessageType, Rule>> = {
   "slack.receipt": none("keeper", "gateway", OPEN),
   "slack.acked": none("gateway", "keeper", OPEN),
   "slack.respond": { from: "keeper", to: "gateway", states: OPEN, parts: [0, 8], partBytes: 64 * KIB },
+  "slack.view": none("keeper", "gateway", OPEN),
   "slack.post": { from: "keeper", to: "gateway", states: OPEN, parts: [0, 8], partBytes: 64 * KIB },
   "slack.update": { from: "keeper", to: "gateway", states: OPEN, parts: [0, 8], partBytes: 64 * KIB },
   "slack.posted": none("gateway", "keeper", OPEN),
