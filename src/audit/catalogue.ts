@@ -202,6 +202,11 @@ export const CATALOGUE = {
       ...SLACK_USER,
     },
   ),
+  "user.totp_enrolled": row("authn_token_created", 3, "an authenticator for one-time codes was enrolled", {
+    user: S,
+    replaced: B,
+  }),
+  "user.totp_removed": row("authn_token_revoked", 3, "a user's authenticator was taken away", { user: S }),
   "authn.code_accepted": row("authn_login_success", 1, "a one-time code was right", CODE),
   "authn.code_refused": row("authn_login_fail", 4, "a one-time code was wrong, used or of nobody enrolled", {
     failures: N,

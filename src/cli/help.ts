@@ -8,7 +8,7 @@ const TEXT = `sallyport ${VERSION}: runs a team's automations (Ops) from Slack o
   sallyport serve                             run all roles under this terminal
   sallyport unlock | lock | status | doctor
   sallyport slack connect | manifest | status
-  sallyport user add|list|show|disable|enable      sallyport link CODE [--user NAME]    sallyport unlink ID --team ID
+  sallyport user add|list|show|disable|enable|totp      sallyport link CODE [--user NAME]    sallyport unlink ID --team ID
   sallyport group add|list|member add|member remove
   sallyport role grant|revoke|list                 sallyport namespace add|list|channel add|channel remove
   sallyport op validate|test|publish|list|show|versions|activate|rollback|disable      sallyport runtime import|list|remove

@@ -7,7 +7,7 @@ import { keyBuffer, wipe } from "../keys/memory.ts";
 const MAX_BYTES = 64 * 1024;
 
 /** Before a secret's first byte: no core dump is to hold it, no other process of the account to read it from our memory. */
-function hideMemory(): void {
+export function hideMemory(): void {
   harden().disableCoreDumps();
   harden().setDumpable(false);
 }

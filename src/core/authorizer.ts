@@ -69,6 +69,7 @@ export const ACTIONS = {
   grant: ["namespace", "appliance"],
   administer: ["namespace", "appliance"],
   link: ["user"],
+  enrol: ["user"],
   status: ["appliance"],
   help: ["appliance"],
   whoami: ["appliance"],
@@ -280,6 +281,7 @@ const VERBS: Readonly<Partial<Record<Action, string>>> = {
   read_code: "read the code of",
   manage_secret: "manage the secrets of",
   grant: "grant roles in",
+  enrol: "enrol an authenticator for",
   request_link: "be linked to",
 };
 

@@ -44,7 +44,10 @@ export function enrolmentText(
 ): { uri: string; base32: string } {
   const key = keyOf(secret);
   const totp = new TOTP({ ...o, secret: key, algorithm: ALGORITHM, digits: DIGITS, period: STEP_SECONDS });
-  return { uri: totp.toString(), base32: key.base32 };
+  const uri = new URL(totp.toString());
+  // What every app takes for granted only makes the QR code larger than a terminal.
+  for (const name of ["algorithm", "digits", "period"]) uri.searchParams.delete(name);
+  return { uri: uri.href, base32: key.base32 };
 }
 
 function keyOf(secret: Uint8Array): Secret {

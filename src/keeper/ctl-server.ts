@@ -20,6 +20,7 @@ import { rights } from "./commands/rights.ts";
 import { runs } from "./commands/runs.ts";
 import { runtimes } from "./commands/runtimes.ts";
 import { slack } from "./commands/slack.ts";
+import { totp } from "./commands/totp.ts";
 import { Refusals } from "./refusals.ts";
 import { applianceStatus, doctor, slackStatus } from "./status.ts";
 
@@ -33,6 +34,7 @@ const HANDLERS: Handlers = {
   ...runtimes,
   ...audit,
   ...slack,
+  ...totp,
 };
 /** Connections of one account, and accounts, at once. */
 const MAX_CLIENTS = 64;

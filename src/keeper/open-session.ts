@@ -14,6 +14,7 @@ import { Checkpoints } from "./checkpoints.ts";
 import { Codes } from "./codes.ts";
 import { runDocument } from "./documents.ts";
 import { EgressClient } from "./egress.ts";
+import { Enrolments } from "./enrolments.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { joinEgress, joinGateway, joinNotary, joinRunner } from "./join-peers.ts";
 import { LogDirectory } from "./log-directory.ts";
@@ -78,6 +79,7 @@ export async function openSession(o: Options): Promise<Session> {
     waits,
     policies: o.policies,
     codes,
+    enrolments: new Enrolments({ store, access, now: Date.now }),
     profiles: new ProfileChecks(peers),
     egress,
     outbox,

@@ -7,6 +7,7 @@ import type { Access } from "./access.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { Codes } from "./codes.ts";
 import type { EgressClient } from "./egress.ts";
+import type { Enrolments } from "./enrolments.ts";
 import type { NotaryClient } from "./notary.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
@@ -26,6 +27,7 @@ export type Session = {
   waits: Waits;
   policies: SitePolicies;
   codes: Codes;
+  enrolments: Enrolments;
   profiles: ProfileChecks;
   egress: EgressClient;
   outbox: Outbox;

@@ -9,7 +9,7 @@ const TOO_LATE =
   "Slack opens a form only within 3 seconds, and this took longer. Press the button, or type the command, again.";
 const NO_FORM =
   "Slack opens a form only for a button or a slash command. Press the button, or type /ops and the rest.";
-const LATE = ["expired_trigger_id", "exchanged_trigger_id", "trigger_expired", "trigger_exchanged"];
+const LATE = ["expired_trigger_id", "exchanged_trigger_id"];
 
 /** Opens forms: once a request, as Slack has it [docs.slack.dev/reference/methods/views.open]. */
 export class Forms {

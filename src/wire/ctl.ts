@@ -55,6 +55,11 @@ export const COMMANDS = {
   link: open(z.strictObject({ code, user: name })),
   unlink: open(z.strictObject({ team: z.string().max(32).optional(), slackUser: z.string().max(32) })),
 
+  /** Answers with the new secret as bytes, which counts for nothing before a code proved it. */
+  "user.totp": open(z.strictObject({ name })),
+  "user.totp.prove": open(z.strictObject({ name, code: z.string().max(40) })),
+  "user.totp.remove": open(z.strictObject({ name })),
+
   "group.add": open(z.strictObject({ name })),
   "group.list": open(empty),
   "group.member": open(z.strictObject({ action: z.enum(["add", "remove"]), group: name, user: name })),

@@ -40,6 +40,8 @@ const MAY: Readonly<Record<string, { tty: string; slack: string }>> = {
   "administer appliance": { tty: "a", slack: "" },
   "link user": { tty: "a", slack: "" },
   "link self": { tty: "NRCAOrcaG", slack: "" },
+  "enrol user": { tty: "a", slack: "" },
+  "enrol self": { tty: "NRCAOrcaG", slack: "" },
   "status appliance": { tty: "NRCAOrcaG", slack: "NRCAOrcaG" },
   "help appliance": { tty: "NRCAOrcaGU", slack: "NRCAOrcaGU" },
   "whoami appliance": { tty: "NRCAOrcaGU", slack: "NRCAOrcaGU" },

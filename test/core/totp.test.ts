@@ -93,12 +93,6 @@ t.test("what the authenticator is given", async (t) => {
   const url = new URL(uri);
   t.equal(url.protocol, "otpauth:");
   t.equal(url.host, "totp");
-  t.match(Object.fromEntries(url.searchParams), {
-    secret: base32,
-    issuer: "sallyport",
-    algorithm: "SHA1",
-    digits: "6",
-    period: "30",
-  });
+  t.same(Object.fromEntries(url.searchParams), { secret: base32, issuer: "sallyport" });
   t.match(decodeURIComponent(url.pathname), /erin@web$/);
 });

@@ -122,7 +122,7 @@ t.test("the keeper is told before Slack is", async (t) => {
   const receiver = new Receiver({
     home: { team: "T1", teamName: null, enterprise: null, botUser: "U0" },
     people: { recent: () => "member" },
-    contexts: { add() {} },
+    contexts: { add() {}, placed: (parsed: unknown) => parsed },
     alarms: { raise: (kind: string) => order.push(kind) },
     whisper: { respond() {} },
     port: {
@@ -151,7 +151,7 @@ t.test("an envelope has one end, however often it is delivered", async (t) => {
   const receiver = new Receiver({
     home: { team: "T1", teamName: null, enterprise: null, botUser: "U0" },
     people: { recent: () => "member" },
-    contexts: { add() {} },
+    contexts: { add() {}, placed: (parsed: unknown) => parsed },
     alarms: { raise() {} },
     whisper: { respond() {} },
     port: { request: ({ id }: { id: string }) => asked.push(id), acked() {} },

@@ -13,6 +13,7 @@ const MAY: Record<string, string> = {
   "slack.receipt": "keeper>gateway open 0 0",
   "slack.acked": "gateway>keeper open 0 0",
   "slack.respond": "keeper>gateway open 8 65536",
+  "slack.view": "keeper>gateway open 0 0",
   "slack.post": "keeper>gateway open 8 65536",
   "slack.update": "keeper>gateway open 8 65536",
   "slack.posted": "gateway>keeper open 0 0",

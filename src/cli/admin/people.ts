@@ -7,6 +7,7 @@ import { pairs, table } from "../print.ts";
 import { common, globalsOf } from "../program.ts";
 import { askLine, hasTty } from "../prompt.ts";
 import type { Admin } from "./context.ts";
+import { addTotp } from "./totp.ts";
 
 /** What a code stands for, and the user who is to be linked with it. */
 type Linking = { user: string; enterprise: string | null; team: string; slackUser: string };
@@ -56,6 +57,8 @@ export function addPeople(program: Program, admin: Admin): void {
       admin.show(command, `user.${action}`, { name }, () => [`${name} is ${action}d.`]),
     );
   }
+
+  addTotp(user, admin);
 
   common(program.command("link <code>"))
     .description("link the Slack account that was shown this code")

@@ -10,6 +10,7 @@ import {
   removeMember,
 } from "../../store/groups.ts";
 import { listIdentities } from "../../store/identities.ts";
+import { enrolledSince } from "../../store/totp.ts";
 import type { Reader } from "../../store/tx.ts";
 import {
   addHostAccount,
@@ -186,15 +187,17 @@ export async function existing(reader: Reader, name: string): Promise<UserRow> {
 }
 
 async function describe(reader: Reader, user: UserRow): Promise<unknown> {
-  const [identities, accounts, who] = await Promise.all([
+  const [identities, accounts, who, totp] = await Promise.all([
     listIdentities(reader, user.id),
     listHostAccounts(reader, user.id),
     principal(reader, user.id),
+    enrolledSince(reader, user.id),
   ]);
   return {
     name: user.name,
     status: user.status,
     slack: identities.map(({ enterprise, team, user: id }) => ({ enterprise, team, user: id })),
+    totp: totp !== null,
     hostUids: accounts.map((account) => account.uid),
     roles: who?.roles ?? [],
     groups: who?.groups.map((group) => group.name) ?? [],
