@@ -6,8 +6,10 @@ import type { Severity } from "./catalogue.ts";
 export const ENTRY_BYTES = 32 * 1024;
 export type Outcome = "success" | "failure" | "unknown" | "denied";
 export type Scalar = string | number | boolean | null;
+/** As the kernel tells it: `loginUid` is who logged in (/proc/PID/loginuid), null where nobody did. */
+export type HostAccount = { uid: number; loginUid: number | null };
 export type LoggedActor =
-  | { kind: "user"; id: string }
+  | ({ kind: "user"; id: string } & Partial<HostAccount>)
   | { kind: "slack"; enterprise: string | null; team: string; user: string }
   | { kind: "host"; uid: number; loginUid: number | null }
   | { kind: "system" };
@@ -32,7 +34,12 @@ export type LogEntry = {
 
 const text = z.string();
 const Actor = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("user"), id: text }),
+  z.strictObject({
+    kind: z.literal("user"),
+    id: text,
+    uid: z.int().exactOptional(),
+    loginUid: z.int().nullable().exactOptional(),
+  }),
   z.strictObject({ kind: z.literal("slack"), enterprise: text.nullable(), team: text, user: text }),
   z.strictObject({ kind: z.literal("host"), uid: z.int(), loginUid: z.int().nullable() }),
   z.strictObject({ kind: z.literal("system") }),

@@ -2,14 +2,24 @@ import { randomBytes } from "node:crypto";
 import { canonicalJson } from "../core/canonical.ts";
 import { SallyportError } from "../core/errors.ts";
 import { CATALOGUE, type DataOf, type EventRow, type EventType, isEventType } from "./catalogue.ts";
-import { ENTRY_BYTES, type LogEntry, type LoggedActor, type Outcome, type Scalar } from "./entry.ts";
+import {
+  ENTRY_BYTES,
+  type HostAccount,
+  type LogEntry,
+  type LoggedActor,
+  type Outcome,
+  type Scalar,
+} from "./entry.ts";
 import { type Hash, leafHash } from "./merkle.ts";
 
-export { type LogEntry, type Outcome, parseEntry } from "./entry.ts";
+export { type HostAccount, type LogEntry, type Outcome, parseEntry } from "./entry.ts";
 
-/** Who did it. A user's name is for the caller's convenience; only the id goes into the log. */
+/**
+ * Who did it. A user's name is for the caller's convenience; only the id goes into the log. `account`: of the host, for what a
+ * user did there: `loginUid` tells who logged in where `uid` is a shared account's or root's.
+ */
 export type Actor =
-  | { kind: "user"; id: string; name: string }
+  | { kind: "user"; id: string; name: string; account?: HostAccount }
   | { kind: "slack"; enterprise: string | null; team: string; user: string }
   | { kind: "host"; uid: number; loginUid: number | null }
   | { kind: "system" };
@@ -72,7 +82,7 @@ function clip(text: string, limit: number): string {
 function loggedActor(actor: Actor): LoggedActor {
   switch (actor.kind) {
     case "user":
-      return { kind: "user", id: actor.id };
+      return { kind: "user", id: actor.id, ...actor.account };
     case "slack":
       return { kind: "slack", enterprise: actor.enterprise, team: actor.team, user: actor.user };
     case "host":

@@ -1,4 +1,4 @@
-import type { Actor } from "../audit/event.ts";
+import type { Actor, HostAccount } from "../audit/event.ts";
 import type { AuthRequest, UserRow as Principal } from "../core/authorizer.ts";
 import { SallyportError } from "../core/errors.ts";
 import type { SlackIdentity } from "../core/identity.ts";
@@ -13,12 +13,14 @@ export type Origin = {
   /** What Slack says of the person now; a request from the host has Linux's word instead. */
   standing: AuthRequest["context"]["standing"];
   channel: AuthRequest["context"]["channel"];
+  /** Of whoever asked at the admin socket. */
+  account?: HostAccount;
 };
 
 /** A known, enabled person. */
 export type Caller = Origin & { id: string; principal: Principal; actor: Actor };
 
-export type HostAccount = { uid: number; loginUid: number | null };
+export type { HostAccount } from "../audit/event.ts";
 
 /** The person behind a host account. Throws `denied` for an unmapped account and `user_disabled`. */
 export async function hostCaller(reader: Reader, account: HostAccount): Promise<Caller> {
@@ -29,7 +31,7 @@ export async function hostCaller(reader: Reader, account: HostAccount): Promise<
       `Host account ${account.uid} belongs to no user. An admin adds it with: sallyport user add NAME --host-user LOGIN`,
     );
   }
-  return known(reader, user.id, { source: "tty", standing: "host", channel: null });
+  return known(reader, user.id, { source: "tty", standing: "host", channel: null, account });
 }
 
 /** The person behind a Slack identity. Throws `not_linked` and `user_disabled`. */
@@ -46,9 +48,9 @@ export async function slackCaller(
 /** The same person from the same place, with the rights of this moment. */
 export function recall(
   reader: Reader,
-  { id, source, standing, channel }: Origin & { id: string },
+  { id, source, standing, channel, account }: Origin & { id: string },
 ): Promise<Caller> {
-  return known(reader, id, { source, standing, channel });
+  return known(reader, id, { source, standing, channel, ...(account === undefined ? {} : { account }) });
 }
 
 async function known(reader: Reader, id: string, origin: Origin): Promise<Caller> {
@@ -56,7 +58,14 @@ async function known(reader: Reader, id: string, origin: Origin): Promise<Caller
   if (found === undefined) throw new SallyportError("denied", "This user does not exist any more.");
   if (found.disabled)
     throw new SallyportError("user_disabled", "An admin enables it with: sallyport user enable NAME");
-  return { ...origin, id, principal: found, actor: { kind: "user", id, name: found.name } };
+  const { account } = origin;
+  const actor = {
+    kind: "user",
+    id,
+    name: found.name,
+    ...(account === undefined ? {} : { account }),
+  } as const;
+  return { ...origin, id, principal: found, actor };
 }
 
 export function hostActor(account: HostAccount): Actor {

@@ -61,12 +61,19 @@ export function entryLine(entry: Uint8Array, sequence: number, hash: Uint8Array)
       provider: "sallyport",
       ...(e.reason === undefined ? {} : { reason: e.reason }),
     },
-    ...(userId === null ? {} : { user: { id: userId }, related: { user: [userId] } }),
+    ...(userId === null ? {} : { user: { id: userId }, related: { user: relatedUsers(e.actor, userId) } }),
     service: { name: "sallyport", version: VERSION },
     ...(e.run === undefined ? {} : { process: { entity_id: e.run, ...callerOf(e) } }),
     ...(e.type.startsWith("network.") ? connectionFields(e.data ?? {}) : {}),
     ...(e.policy === undefined ? {} : { rule: { id: e.policy } }),
-    sallyport: { namespace: e.namespace ?? null, op: e.op ?? null, ...e.data },
+    sallyport: {
+      namespace: e.namespace ?? null,
+      op: e.op ?? null,
+      ...e.data,
+      ...(typeof e.actor.uid === "number"
+        ? { account: { uid: e.actor.uid, login_uid: e.actor.loginUid ?? null } }
+        : {}),
+    },
   })}\n`;
 }
 
@@ -98,4 +105,10 @@ function userIdOf(actor: Record<string, unknown>): string | null {
   if (actor.kind === "user") return String(actor.id);
   if (actor.kind === "host") return `uid:${String(actor.uid)}`;
   return actor.kind === "slack" ? `${String(actor.team)}/${String(actor.user)}` : null;
+}
+
+/** Also the accounts of the host, so that who acted under two names is found by either. */
+function relatedUsers({ uid, loginUid }: Record<string, unknown>, userId: string): string[] {
+  const accounts = [uid, loginUid].filter((id) => typeof id === "number").map((id) => `uid:${id}`);
+  return [...new Set([userId, ...accounts])];
 }

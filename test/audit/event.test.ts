@@ -89,6 +89,7 @@ t.test("a user's name is not in the hashed bytes; equal events differ by their n
 t.test("actors", async (t) => {
   const actors: [Actor, string][] = [
     [ADA, "user:u-1"],
+    [{ ...ADA, account: { uid: 0, loginUid: 1000 } }, "user:u-1"],
     [{ kind: "slack", enterprise: null, team: "T1", user: "U1" }, "slack:-/T1/U1"],
     [{ kind: "slack", enterprise: "E1", team: "T1", user: "U1" }, "slack:E1/T1/U1"],
     [{ kind: "host", uid: 1000, loginUid: null }, "host:1000"],
@@ -100,6 +101,23 @@ t.test("actors", async (t) => {
     t.equal(actorKey(parseEntry(makeEntry(event).bytes).actor), key);
   }
 });
+
+t.test(
+  "what a user did on the host names the account; an entry of before that is read as it was",
+  async (t) => {
+    const account = { uid: 0, loginUid: 1000 };
+    const { bytes } = makeEntry({ ...finished, actor: { ...ADA, account } });
+    t.same(parseEntry(bytes).actor, { kind: "user", id: "u-1", ...account });
+    const nobody = makeEntry({ ...finished, actor: { ...ADA, account: { uid: 7, loginUid: null } } });
+    t.same(parseEntry(nobody.bytes).actor, { kind: "user", id: "u-1", uid: 7, loginUid: null });
+    const before =
+      '{"actor":{"id":"u-1","kind":"user"},"nonce":"BQUFBQUFBQUFBQUFBQUFBQ==","outcome":"success",' +
+      '"severity":1,"time":"2026-11-21T01:02:03.004Z","type":"log.heartbeat","v":1}';
+    t.same(parseEntry(Buffer.from(before)).actor, { kind: "user", id: "u-1" });
+    const unknown = before.replace('{"id":"u-1"', '{"gid":1,"id":"u-1"');
+    t.throws(() => parseEntry(Buffer.from(unknown)), { code: "log_damaged" });
+  },
+);
 
 t.test("what the catalogue does not know is not logged", async (t) => {
   const broken = (event: unknown) => () => makeEntry(event as AuditEvent);

@@ -135,7 +135,15 @@ t.test("unlocked", async (t) => {
     t.equal((await other(box, [...programForOthers(), "runs"])).status, 0, "once it is a user's it is known");
     const lock = await other(box, [...programForOthers(), "lock"]);
     t.equal(lock.status, 3, "with no more than that user's rights");
-    t.match(await box.event("authz.denied"), { name: "eve", entry: { outcome: "denied" } });
+    const denied = await box.event("authz.denied");
+    t.match(denied, { name: "eve", entry: { outcome: "denied", actor: { kind: "user", uid: OTHER } } });
+    await until(() => box.events.some((line) => line.includes('"authz.denied"')), 15_000);
+    const line = JSON.parse(box.events.find((one) => one.includes('"authz.denied"')) ?? "{}");
+    t.match(line, { related: { user: [String, `uid:${OTHER}`] }, sallyport: { account: { uid: OTHER } } });
+    const own = await box.event("user.added", ({ actor }) => (actor as { kind: string }).kind === "user");
+    t.match(own.entry.actor, { kind: "user", uid: process.getuid?.() }, "also of what was done");
+    const loginUid = Number(readFileSync("/proc/self/loginuid", "utf8"));
+    t.equal((own.entry.actor as { loginUid?: number }).loginUid, loginUid === 0xffffffff ? null : loginUid);
     await box.ok(["user", "disable", "eve"]);
     t.match(await other(box, [...programForOthers(), "runs"]), { status: 3, stderr: /disabled/ });
     await box.event("authn.denied", (e) => e.policy === "user_disabled");

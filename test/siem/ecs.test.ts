@@ -55,6 +55,33 @@ t.test("who, what, where and why of a refusal", async (t) => {
   );
 });
 
+t.test("who acted on the host: the user, and the account that the kernel told of", async (t) => {
+  const by = (account: { uid: number; loginUid: number | null }) =>
+    lineOf({
+      type: "user.disabled",
+      outcome: "success",
+      actor: { kind: "user", id: "u-1", name: "Ada", account },
+      data: { user: "u-2" },
+    });
+  const { line, text } = by({ uid: 0, loginUid: 1000 });
+  t.match(line, {
+    user: { id: "u-1" },
+    related: { user: ["u-1", "uid:0", "uid:1000"] },
+    sallyport: { user: "u-2", account: { uid: 0, login_uid: 1000 } },
+  });
+  t.notMatch(text, /Ada/, "no name");
+  t.same(by({ uid: 7, loginUid: null }).line.sallyport.account, { uid: 7, login_uid: null });
+  const host = lineOf({
+    type: "appliance.unlocked",
+    outcome: "success",
+    actor: { kind: "host", uid: 12, loginUid: 3 },
+  }).line;
+  t.match(host, { user: { id: "uid:12" }, related: { user: ["uid:12", "uid:3"] } });
+  t.same(host.sallyport.account, { uid: 12, login_uid: 3 });
+  const slack = { kind: "slack", enterprise: null, team: "T1", user: "U1" } as const;
+  t.notOk("account" in lineOf({ type: "log.heartbeat", outcome: "success", actor: slack }).line.sallyport);
+});
+
 t.test("an Op's connection, in ECS's own fields", async (t) => {
   const connection = (target: string, address: string | null) =>
     lineOf({

@@ -102,6 +102,8 @@ function lineOf({ seq, name, entry }: Line): string {
     Object.values(entry.actor)
       .filter((v) => v !== null)
       .join(":");
+  const { uid, loginUid } = entry.actor as { uid?: number; loginUid?: number | null };
+  const account = name === null || uid === undefined ? undefined : `uid=${uid} login=${loginUid ?? "none"}`;
   const data = Object.entries(entry.data ?? {}).map(([key, value]) => `${key}=${String(value)}`);
   return [
     String(seq).padStart(6),
@@ -109,6 +111,7 @@ function lineOf({ seq, name, entry }: Line): string {
     entry.type,
     entry.outcome,
     who,
+    account,
     entry.op === undefined ? undefined : `${entry.namespace ?? "?"}/${entry.op}`,
     entry.run,
     ...data,
