@@ -8,6 +8,7 @@ import type { RunState } from "../core/run.ts";
 import { createRun, moveRun, type RunRow } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Tx } from "../store/tx.ts";
+import { getUser } from "../store/users.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import type { ActiveOp } from "./access.ts";
 import type { Caller } from "./callers.ts";
@@ -44,6 +45,8 @@ export async function recordRequest(
   },
 ): Promise<RunRow> {
   const { id, caller, op } = o;
+  // What was admitted a moment ago can be another's disabling by now.
+  if ((await getUser(tx, caller.id))?.status !== "active") throw new SallyportError("user_disabled");
   await createRun(tx, {
     id,
     namespace: op.version.namespace,
@@ -155,12 +158,12 @@ export async function recordEnd(
   return ended;
 }
 
-export function endingOf(m: Finished): Ending {
+export function endingOf(m: Finished, { cancelReason }: Pick<Live, "cancelReason"> = {}): Ending {
   if (m.outcome === "exited") return { state: m.exit === 0 ? "succeeded" : "failed", reason: m.detail };
   if (m.outcome === "signaled")
     return { state: "failed", reason: m.detail ?? `Ended by ${m.signal ?? "a signal"}.` };
   if (m.outcome === "timed_out") return { state: "timed_out", reason: "Its time limit was over." };
-  if (m.outcome === "canceled") return { state: "canceled", reason: m.detail };
+  if (m.outcome === "canceled") return { state: "canceled", reason: m.detail ?? cancelReason ?? null };
   return {
     state: "failed",
     reason: `${m.detail ?? "The sandbox could not be set up."} The Op was not started.`,

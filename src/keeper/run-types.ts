@@ -58,6 +58,8 @@ export type Live = {
   ending: boolean;
   /** Canceled between the record of its start and the order. */
   cancelWanted: boolean;
+  /** Why it is being canceled, where nobody asked for that by its id. */
+  cancelReason?: string;
 };
 
 export type RunRequest = {

@@ -216,6 +216,30 @@ export class Runs {
     if (problem !== undefined) throw problem;
   }
 
+  /**
+   * What somebody who is not served any more has asked for: what waits for its turn ends, and with `kill` what runs too. Gives
+   * back how many of each; what waits for people is for Waits to withdraw.
+   */
+  async endOf(
+    requester: string,
+    o: { by: Caller; kill: boolean; reason: string },
+  ): Promise<{ ended: number; killed: number }> {
+    const theirs = [...this.#live.values()].filter(
+      (live) => live.view.row.requester === requester && !live.waiting && !live.ending,
+    );
+    const queued = theirs.filter((live) => !live.started);
+    await Promise.all(queued.map((live) => this.#end(live, { state: "canceled", reason: o.reason })));
+    const running = o.kill ? theirs.filter((live) => live.started) : [];
+    for (const live of running) {
+      const { id } = live.view.row;
+      await this.#store.mutate((tx) => logCancelWanted(tx, { id, op: live.op, caller: o.by }));
+      live.cancelWanted = true;
+      live.cancelReason = o.reason;
+      this.#peers.send("runner", { type: "run.cancel", run: id, reason: "canceled" });
+    }
+    return { ended: queued.length, killed: running.length };
+  }
+
   /** Messages of the runner. */
   receive(message: Message, parts: Buffer[]): void {
     if (message.type === "runner.ready") this.#runnerReady(message);
@@ -226,7 +250,7 @@ export class Runs {
     if (message.type === "run.output") this.#output(live, message.stream, parts[0]!);
     else if (message.type === "run.progress") live.listener.progress?.(message.text, message.percent);
     else if (message.type === "run.denied") this.#denied(live, message);
-    else if (message.type === "run.finished") void this.#end(live, endingOf(message), message);
+    else if (message.type === "run.finished") void this.#end(live, endingOf(message, live), message);
   }
 
   /** The runner's process is gone and with it every process of its runs. */
@@ -345,7 +369,7 @@ export class Runs {
       const egress = live.ending ? undefined : await this.#egress?.grant(live);
       // Its end may be recorded by now, as the runner is gone or all is being stopped: after that it must not run (P14).
       if (live.ending) return;
-      const refused = live.cancelWanted ? CANCELED_EARLY : this.#obstacle()?.message;
+      const refused = live.cancelWanted ? (live.cancelReason ?? CANCELED_EARLY) : this.#obstacle()?.message;
       if (refused !== undefined) {
         await this.#end(live, { state: "canceled", reason: refused });
         return;

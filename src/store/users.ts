@@ -59,6 +59,10 @@ export async function addHostAccount(tx: Tx, made: Omit<HostAccount, "created">)
   await tx.run(sql, [made.uid, made.login, made.userId, tx.now]);
 }
 
+export async function removeHostAccount(tx: Tx, uid: number): Promise<void> {
+  await tx.run("DELETE FROM host_accounts WHERE uid = ?", [uid]);
+}
+
 export function userByUid(reader: Reader, uid: number): Promise<UserRow | undefined> {
   const sql = `SELECT ${USER_COLUMNS} FROM host_accounts JOIN users ON users.id = user_id WHERE uid = ?`;
   return reader.get(sql, [uid]);

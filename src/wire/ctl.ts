@@ -8,6 +8,8 @@ const code = z.string().min(4).max(64);
 const opName = z.string().min(1).max(140);
 const run = z.string().min(4).max(40);
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+const uid = z.int().min(0).max(0xfffffffe);
+const login = z.string().regex(/^[a-z0-9_][a-z0-9_.-]{0,62}\$?$/i);
 const empty = z.strictObject({});
 const page = { limit: z.int().min(1).max(1000).optional(), before: z.int().min(0).optional() };
 
@@ -45,11 +47,20 @@ export const COMMANDS = {
   "slack.connect": open(empty, [2, 2]),
   "slack.status": both(empty),
 
-  "user.add": open(z.strictObject({ name, hostUid: z.int().min(0).max(0xfffffffe).optional() })),
+  /** `login`: the account's name, for people to read. */
+  "user.add": open(z.strictObject({ name, hostUid: uid.optional(), login: login.optional() })),
   "user.list": open(empty),
   "user.show": open(z.strictObject({ name })),
-  "user.disable": open(z.strictObject({ name })),
+  /** What of theirs is running: goes on (`finish`, also where absent) or is canceled. */
+  "user.disable": open(z.strictObject({ name, runs: z.enum(["finish", "kill"]).optional() })),
   "user.enable": open(z.strictObject({ name })),
+  "user.host-account": open(
+    z.discriminatedUnion("action", [
+      z.strictObject({ action: z.literal("add"), name, uid, login }),
+      /** `login`: as it was added, or the uid: the host may not have the account any more. */
+      z.strictObject({ action: z.literal("remove"), name, login }),
+    ]),
+  ),
   /** What a link code stands for, to be compared with the person's own member id before `link`. Without a user: the caller's own. */
   "link.show": open(z.strictObject({ code, user: name.optional() })),
   link: open(z.strictObject({ code, user: name })),

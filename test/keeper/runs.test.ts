@@ -2,6 +2,7 @@ import t from "tap";
 import { SallyportError } from "../../src/core/errors.ts";
 import { queryLog } from "../../src/store/log-query.ts";
 import { setRuntime } from "../../src/store/runtimes.ts";
+import { setUserStatus } from "../../src/store/users.ts";
 import { codeOf, HEARTBEAT } from "../store/scratch.ts";
 import { Rig, watch } from "./runs-rig.ts";
 
@@ -249,4 +250,48 @@ t.test("an Op that is refused very many different calls has an outcome all the s
     62_000,
     "none is lost",
   );
+});
+
+t.test(
+  "whose user was disabled: what is queued ends, what runs goes on or is canceled, with the reason",
+  async (t) => {
+    const rig = await Rig.make(t);
+    rig.join();
+    const [first, second] = [watch(), watch()];
+    const running = await rig.request(first);
+    const queued = await rig.request(second);
+    t.same(queued.row.state, "queued");
+    const { caller } = rig;
+    const o = { by: caller, reason: "The user was disabled." };
+    t.same(await rig.runs.endOf("u-other", { ...o, kill: true }), { ended: 0, killed: 0 }, "nobody else's");
+    t.same(await rig.runs.endOf(caller.id, { ...o, kill: false }), { ended: 1, killed: 0 });
+    t.match((await second.over).row, { state: "canceled", reason: o.reason });
+    t.match(await rig.state(running.row.id), { state: "running" });
+    t.same(
+      rig.sent.filter(({ type }) => type === "run.cancel"),
+      [],
+    );
+    t.same(await rig.runs.endOf(caller.id, { ...o, kill: true }), { ended: 0, killed: 1 });
+    t.match(rig.sent.at(-1), { type: "run.cancel", run: running.row.id, reason: "canceled" });
+    t.match(await queryLog(rig.store.read, { type: "run.cancel_requested" }), [{ run: running.row.id }]);
+    rig.finish(running.row.id, { outcome: "canceled", exit: null });
+    t.match((await first.over).row, { state: "canceled", reason: o.reason });
+  },
+);
+
+t.test("a request that was admitted before its user was disabled is not recorded after", async (t) => {
+  const rig = await Rig.make(t);
+  rig.join();
+  let armed = true;
+  rig.beforeMutation = () => {
+    if (!armed) return;
+    armed = false;
+    void rig.store.mutate(async (tx) => {
+      tx.log(HEARTBEAT);
+      await setUserStatus(tx, rig.caller.id, "disabled");
+    });
+  };
+  t.equal(await codeOf(rig.request()), "user_disabled");
+  t.equal((await rig.store.read.get<{ n: number }>("SELECT count(*) AS n FROM runs"))?.n, 0);
+  t.same(rig.orders(), []);
 });

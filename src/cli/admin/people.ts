@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import type { Command as Program } from "commander";
+import { Option, type Command as Program } from "commander";
 import { SallyportError } from "../../core/errors.ts";
 import { cleanText } from "../../core/text.ts";
 import { pairs, table } from "../print.ts";
@@ -11,6 +11,7 @@ import { addTotp } from "./totp.ts";
 
 /** What a code stands for, and the user who is to be linked with it. */
 type Linking = { user: string; enterprise: string | null; team: string; slackUser: string };
+type Disabled = { runs: { ended: number; killed: number } };
 type User = {
   name: string;
   status: string;
@@ -28,7 +29,12 @@ export function addPeople(program: Program, admin: Admin): void {
       admin.show<"user.add", { user: string }>(
         command,
         "user.add",
-        { name, ...(options.hostUser === undefined ? {} : { hostUid: uidOf(options.hostUser) }) },
+        {
+          name,
+          ...(options.hostUser === undefined
+            ? {}
+            : { hostUid: uidOf(options.hostUser), login: options.hostUser }),
+        },
         (d) => [
           `Added ${d.user}. Their Slack account: they type /ops link, then here: sallyport link CODE --user ${d.user}${
             options.hostUser === undefined ? "" : `; or they themselves: sallyport link CODE`
@@ -52,11 +58,35 @@ export function addPeople(program: Program, admin: Admin): void {
   common(user.command("show <name>")).action((name: string, _: object, command: Program) =>
     admin.show<"user.show", object>(command, "user.show", { name }, pairs),
   );
-  for (const action of ["disable", "enable"] as const) {
-    common(user.command(`${action} <name>`)).action((name: string, _: object, command: Program) =>
-      admin.show(command, `user.${action}`, { name }, () => [`${name} is ${action}d.`]),
+  common(user.command("disable <name>"))
+    .description("refuse a person from now on; what they asked for and has not started is withdrawn")
+    .addOption(
+      new Option("--runs <what>", "what of theirs is running: let it finish, or kill it")
+        .choices(["finish", "kill"])
+        .default("finish"),
+    )
+    .action((name: string, { runs }: { runs: "finish" | "kill" }, command: Program) =>
+      admin.show<"user.disable", Disabled>(command, "user.disable", { name, runs }, (d) => [
+        `${name} is disabled.${d.runs.ended === 0 ? "" : ` Ended before they started: ${d.runs.ended}.`}${d.runs.killed === 0 ? "" : ` Being killed: ${d.runs.killed}.`}`,
+      ]),
     );
-  }
+  common(user.command("enable <name>")).action((name: string, _: object, command: Program) =>
+    admin.show(command, "user.enable", { name }, () => [`${name} is enabled.`]),
+  );
+  const account = user.command("host-account").description("a person's accounts on this host");
+  common(account.command("add <name> <login>")).action(
+    (name: string, login: string, _: object, command: Program) =>
+      admin.show(command, "user.host-account", { action: "add", name, login, uid: uidOf(login) }, () => [
+        `The host account ${login} is ${name}'s.`,
+      ]),
+  );
+  common(account.command("remove <name> <login>"))
+    .description("by login or uid; the account is nobody's then and is refused")
+    .action((name: string, login: string, _: object, command: Program) =>
+      admin.show(command, "user.host-account", { action: "remove", name, login }, () => [
+        `The host account ${login} is ${name}'s no more.`,
+      ]),
+    );
 
   addTotp(user, admin);
 

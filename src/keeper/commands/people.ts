@@ -11,21 +11,25 @@ import {
 } from "../../store/groups.ts";
 import { listIdentities } from "../../store/identities.ts";
 import { enrolledSince } from "../../store/totp.ts";
-import type { Reader } from "../../store/tx.ts";
+import type { Reader, Tx } from "../../store/tx.ts";
 import {
   addHostAccount,
   addUser,
+  type HostAccount,
   listHostAccounts,
   listUsers,
+  removeHostAccount,
   setUserStatus,
   type UserRow,
   userByName,
 } from "../../store/users.ts";
+import type { Caller } from "../callers.ts";
 import { confirmLink, showLink, unlink } from "../linking.ts";
 import type { Session } from "../session.ts";
 import type { CommandContext, Handlers } from "./command.ts";
 
 const APPLIANCE = { kind: "appliance" } as const;
+const DISABLED = "The user who asked for it was disabled.";
 
 export const people: Handlers = {
   "user.add": async ({ session, caller, params }) => {
@@ -34,13 +38,8 @@ export const people: Handlers = {
     return session.store.mutate(async (tx) => {
       const user = await addUser(tx, { name });
       if (params.hostUid !== undefined) {
-        await addHostAccount(tx, { uid: params.hostUid, login: name, userId: user.id });
-        tx.log({
-          type: "user.host_account",
-          outcome: "success",
-          actor: caller.actor,
-          data: { user: user.id, uid: params.hostUid, removed: false },
-        });
+        const login = params.login ?? String(params.hostUid);
+        await mapAccount(tx, caller, { uid: params.hostUid, login, userId: user.id });
       }
       tx.log({
         type: "user.added",
@@ -60,8 +59,42 @@ export const people: Handlers = {
     await session.access.demand(caller, "administer", APPLIANCE);
     return describe(session.store.read, await existing(session.store.read, params.name));
   },
-  "user.disable": (context) => setStatus(context, "disabled"),
-  "user.enable": (context) => setStatus(context, "active"),
+  "user.disable": async (context) => {
+    const { session, caller, params } = context;
+    const { user, ...answer } = await setStatus(context, "disabled");
+    const kill = params.runs === "kill";
+    // What of theirs waits for people is withdrawn by the look at all that waits which follows each command.
+    const runs = await session.runs.endOf(user.id, { by: caller, kill, reason: DISABLED });
+    return { user: user.name, ...answer, runs };
+  },
+  "user.enable": async (context) => {
+    const { user, ...answer } = await setStatus(context, "active");
+    return { user: user.name, ...answer };
+  },
+  "user.host-account": async ({ session, caller, params }) => {
+    await session.access.demand(caller, "administer", APPLIANCE);
+    const user = await existing(session.store.read, params.name);
+    if (params.action === "add") {
+      const { uid, login } = params;
+      await session.store.mutate((tx) => mapAccount(tx, caller, { uid, login, userId: user.id }));
+      return { user: user.name, uid };
+    }
+    return session.store.mutate(async (tx) => {
+      const accounts = await listHostAccounts(tx, user.id);
+      const account = accounts.find(({ uid, login }) => [login, String(uid)].includes(params.login));
+      if (account === undefined) throw notTheirs(user, params.login, accounts);
+      const { uid } = account;
+      await removeHostAccount(tx, uid);
+      await keepAnAdmin(session, tx);
+      tx.log({
+        type: "user.host_account",
+        outcome: "success",
+        actor: caller.actor,
+        data: { user: user.id, uid, removed: true },
+      });
+      return { user: user.name, uid };
+    });
+  },
 
   "link.show": async ({ session, caller, params }) => {
     const { store, access } = session;
@@ -144,7 +177,7 @@ function shown(user: string, { enterprise, team, user: slackUser }: SlackIdentit
 async function setStatus(
   { session, caller, params }: CommandContext<"user.disable" | "user.enable">,
   status: "active" | "disabled",
-): Promise<unknown> {
+): Promise<{ user: UserRow; status: UserRow["status"] }> {
   await session.access.demand(caller, "administer", APPLIANCE);
   const user = await existing(session.store.read, params.name);
   return session.store.mutate(async (tx) => {
@@ -156,8 +189,26 @@ async function setStatus(
       actor: caller.actor,
       data: { user: user.id },
     });
-    return { user: user.name, status };
+    return { user, status };
   });
+}
+
+async function mapAccount(
+  tx: Tx,
+  { actor }: Caller,
+  account: { uid: number; login: string; userId: string },
+): Promise<void> {
+  await addHostAccount(tx, account);
+  const data = { user: account.userId, uid: account.uid, removed: false };
+  tx.log({ type: "user.host_account", outcome: "success", actor, data });
+}
+
+function notTheirs(user: UserRow, login: string, accounts: readonly HostAccount[]): SallyportError {
+  const theirs = accounts.map((account) => `${account.login} (${account.uid})`).join(", ") || "none";
+  return new SallyportError(
+    "not_found",
+    `${login} is no host account of ${user.name}'s; theirs are: ${theirs}.`,
+  );
 }
 
 /** Throws `conflict` where the change leaves nobody who could undo it: roles, host accounts and policies together. */
@@ -199,6 +250,7 @@ async function describe(reader: Reader, user: UserRow): Promise<unknown> {
     slack: identities.map(({ enterprise, team, user: id }) => ({ enterprise, team, user: id })),
     totp: totp !== null,
     hostUids: accounts.map((account) => account.uid),
+    hostAccounts: accounts.map(({ uid, login }) => ({ uid, login })),
     roles: who?.roles ?? [],
     groups: who?.groups.map((group) => group.name) ?? [],
   };
