@@ -67,6 +67,7 @@ export async function dispatchSlack(session: Session, request: Request): Promise
       return run(session, caller, request, rest);
     case "approve":
     case "deny":
+      await session.access.demand(caller, "help", { kind: "appliance" });
       return answerWait(session, caller, { verb, run: rest, typed: codeOf(request) });
     case "cancel":
       await session.runs.cancel(caller, need(rest, "Which run? Write: /ops cancel RUN"));

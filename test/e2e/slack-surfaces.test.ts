@@ -79,7 +79,7 @@ const VERBS = {
   log: "logAll",
   [`cancel ${oldRun}`]: "cancel",
   frobnicate: "unknown",
-  [`approve ${oldRun}`]: "unknown",
+  [`approve ${oldRun}`]: "approve",
 } as const;
 type Verb = (typeof VERBS)[keyof typeof VERBS];
 type Expected = { says: RegExp; policy?: string; runs?: true };
@@ -100,6 +100,7 @@ const SERVED: Record<Verb, Expected> = {
   log: ok(/demo\/hello (run\.finished succeeded|authz\.denied)/),
   logAll: ok(/demo\/hello (run\.finished succeeded|authz\.denied)/),
   cancel: ok(/has ended: succeeded/),
+  approve: ok(/waits for nobody: it is succeeded/),
   unknown: ok(/There is no command/),
 };
 const NO_RIGHTS: Record<Verb, Expected> = {
@@ -113,6 +114,7 @@ const NO_RIGHTS: Record<Verb, Expected> = {
   log: DEFAULT_NO,
   logAll: ok(/Nothing is logged here that you may read/),
   cancel: DEFAULT_NO,
+  approve: no("hidden", /There is nothing of that name/),
 };
 const all = (expected: Expected, except: Partial<Record<Verb, Expected>> = {}): Record<Verb, Expected> => ({
   ...(Object.fromEntries(Object.values(VERBS).map((verb) => [verb, expected])) as Record<Verb, Expected>),
