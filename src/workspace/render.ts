@@ -163,7 +163,8 @@ function lines(block: Block, painter: Painter): string {
       return elements.map((e) => control(e, painter)).join(" ");
     case "input": {
       const optional = block.optional === true ? " (optional)" : "";
-      return `${painter.text(block.label)}${optional}: ${control(block.element as Obj, painter)}`;
+      const hint = block.hint === undefined ? "" : `\n· ${painter.text(block.hint)}`;
+      return `${painter.text(block.label)}${optional}: ${control(block.element as Obj, painter)}${hint}`;
     }
     case "image":
       return `(image: ${harmless(String(block.alt_text))})`;

@@ -1,8 +1,7 @@
-import { spawn } from "node:child_process";
 import t from "tap";
-import { codeAt, stepAt } from "../../src/core/totp.ts";
 import { needsRoot, OTHER_ACCOUNT, program, TestAppliance, until } from "../e2e/appliance.ts";
 import { eventually, logged } from "../e2e/slack-rig.ts";
+import { codeNow, enrolByProgram, wrongCode } from "./authenticator.ts";
 import { decodeQr } from "./qr-decode.ts";
 import { hasTmux, Terminal } from "./terminal.ts";
 
@@ -23,20 +22,6 @@ const isEnrolled = async (name: string) =>
 const QUESTION = "The code that it shows now:";
 const secretOn = (screen: string): string =>
   /Secret {2}([A-Z2-7 ]{39})/.exec(screen)?.[1]?.replaceAll(" ", "") ?? "";
-
-/** RFC 4648 base32, by hand: what an authenticator makes of the text that was typed into it. */
-function bytesOf(base32: string): Buffer {
-  const bits = [...base32].map((c) =>
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0"),
-  );
-  const bytes = bits.join("").match(/.{8}/g) ?? [];
-  return Buffer.from(bytes.map((byte) => Number.parseInt(byte, 2)));
-}
-const codeNow = (base32: string): string => codeAt(bytesOf(base32), stepAt(Date.now()));
-const wrongCode = (base32: string): string =>
-  ["000000", "111111", "222222", "333333"].find(
-    (code) => ![-1, 0, 1, 2].some((n) => codeAt(bytesOf(base32), stepAt(Date.now()) + n) === code),
-  ) ?? "";
 
 function enrol(t: { teardown(call: () => unknown): void }, ...args: string[]): Terminal {
   const tty = new Terminal([...program(), "user", "totp", ...args], appliance.env);
@@ -101,38 +86,11 @@ t.test("Ctrl-C enrols nothing", { skip }, async (t) => {
   t.equal(await isEnrolled("erin"), false);
 });
 
-/** As a program does it: reads the secret, answers with its code. */
-async function byProgram(
-  name: string,
-  codeFor: (base32: string) => string,
-  run: readonly string[] = program(),
-): Promise<{ status: number | null; stdout: string; stderr: string }> {
-  const [file = "", ...args] = run;
-  const child = spawn(file, [...args, "user", "totp", name, "--code-fd", "3", "--json"], {
-    env: appliance.env,
-    stdio: ["ignore", "pipe", "pipe", "pipe"],
-  });
-  const code = child.stdio[3] as NodeJS.WritableStream;
-  code.on("error", () => undefined);
-  let stdout = "";
-  let stderr = "";
-  child.stdout?.on("data", (chunk: Buffer) => {
-    stdout += chunk.toString("utf8");
-    const secret = /^\{"uri":"[^"]*","secret":"([A-Z2-7]{32})"\}\n/.exec(stdout)?.[1];
-    if (secret !== undefined) code.end(`${codeFor(secret)}\n`);
-  });
-  child.stderr?.on("data", (chunk: Buffer) => {
-    stderr += chunk.toString("utf8");
-  });
-  const status = await new Promise<number | null>((resolve) => child.once("close", resolve));
-  return { status, stdout, stderr };
-}
-
 t.test("without a terminal, by a descriptor", async (t) => {
-  const wrong = await byProgram("erin", wrongCode);
+  const wrong = await enrolByProgram(appliance, "erin", wrongCode);
   t.match(wrong, { status: 3, stderr: /not the code of this secret/ });
   t.equal(await isEnrolled("erin"), false);
-  const right = await byProgram("erin", codeNow);
+  const right = await enrolByProgram(appliance, "erin", codeNow);
   t.equal(right.status, 0, right.stderr);
   t.match(right.stdout, /\n\{"user":"erin","enrolled":true\}\n$/);
   t.equal(await isEnrolled("erin"), true);

@@ -191,6 +191,7 @@ export async function sessionRig(
     if (message.type === "slack.receipt") session.receipt(message);
     else if (message.type === "slack.post") session.post(message, parts);
     else if (message.type === "slack.update") session.update(message, parts);
+    else if (message.type === "slack.view") session.view(message.request, message.view);
     else if (message.type === "slack.respond") session.respond(message.request, message.document, parts);
     else throw new Error(`the session rig does not take ${message.type}`);
   };
