@@ -1,7 +1,6 @@
 import type { Args } from "./args.ts";
-import { type EntityUidJson, preparsePolicySet, statefulIsAuthorized } from "./cedar.ts";
+import { type EntityUidJson, type StatefulAuthorizationCall, statefulIsAuthorized } from "./cedar.ts";
 import { contextOf, entitiesOf, principalOf, resourceOf } from "./entities.ts";
-import { SallyportError } from "./errors.ts";
 import type { ChannelKind, Role, SlackIdentity } from "./identity.ts";
 import type { Obligation } from "./obligations.ts";
 import {
@@ -12,8 +11,8 @@ import {
   type PolicySource,
   readPolicies,
   schemaWith,
-  textsById,
 } from "./policies.ts";
+import { PreparedSets } from "./prepared-sets.ts";
 
 export { type ArgTypes, argTypesOf, type PolicyInfo, type PolicySource } from "./policies.ts";
 
@@ -99,6 +98,8 @@ export type Resource =
   | { readonly kind: "user"; readonly name: string }
   | { readonly kind: "appliance" };
 
+export type OpResource = Extract<Resource, { kind: "op" }>;
+
 export interface AuthContext {
   readonly source: "slack" | "tty" | "schedule";
   /** What Slack says of the person (users.info); "host" outside Slack. */
@@ -134,6 +135,11 @@ export interface Decision {
 export interface Authorizer {
   /** Never throws: whatever goes wrong is a refusal. */
   authorize(request: AuthRequest): Decision;
+  /** Those of the Ops for which `authorize` would allow it. Ops that no policy can tell apart are decided once. */
+  allowedOps<T extends Pick<OpResource, "op" | "namespace">>(
+    request: Omit<AuthRequest, "resource">,
+    ops: readonly T[],
+  ): T[];
   /** Other policies or argument types, all or nothing. Throws `policy_invalid` and leaves all as it was. */
   replace(change: { policies?: readonly PolicySource[]; argTypes?: ArgTypes }): void;
   policies(): readonly PolicyInfo[];
@@ -149,11 +155,13 @@ export interface AuthorizerOptions {
 }
 
 const EAGER = 200;
+const COPIES = 25_000;
 const NOT_ASKED = "The policies could not be asked, so the answer is no. An admin finds more in the log.";
 
 /** The policies of one question. Those that only ask for something first are a set of their own, asked of an allowed run. */
 const OBLIGATIONS = "run, first";
 type Part = Action | typeof OBLIGATIONS;
+const PARTS: readonly Part[] = [...(Object.keys(ACTIONS) as Action[]), OBLIGATIONS];
 const isPartOf = (part: Part, { actions, obligation }: PolicyInfo): boolean =>
   part === OBLIGATIONS
     ? obligation !== null
@@ -170,36 +178,33 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   let infos: PolicyInfo[] = [];
   let order = new Map<string, number>();
 
-  // A parsed set an action, of very many policies also a namespace: a decision's cost grows with its set. Made when first asked.
-  const prepared = new Set<string>();
-  const prepare = (part: Part, namespace: string | null): string => {
-    const slice = infos.length <= EAGER ? null : namespace;
-    const key = slice === null ? part : `${part}/${slice}`;
-    const name = `${id}/${key}`;
-    if (prepared.has(key)) return name;
-    const relevant = infos.filter(
-      (policy) =>
-        isPartOf(part, policy) &&
-        (infos.length <= EAGER || policy.namespace === null || policy.namespace === slice),
-    );
-    const answer = preparsePolicySet(name, { staticPolicies: textsById(relevant) });
-    if (answer.type === "failure") {
-      throw new SallyportError("policy_invalid", answer.errors[0]?.message ?? "The policies do not parse.");
-    }
-    prepared.add(key);
-    return name;
+  const sets = new PreparedSets(id);
+  const isSliced = () => infos.length > EAGER;
+  /**
+   * The sets that hold every policy which can concern the namespace. Those of a namespace's own are parsed together with those of
+   * everywhere, so that one call asks both, unless that would be too many copies.
+   */
+  const prepare = (part: Part, namespace: string | null): string[] => {
+    const asked = infos.filter((policy) => isPartOf(part, policy));
+    if (!isSliced()) return [sets.use(part, () => asked)];
+    const everywhere = asked.filter((policy) => policy.namespace === null);
+    const own = namespace === null ? [] : asked.filter((policy) => policy.namespace === namespace);
+    if (own.length === 0) return [sets.use(part, () => everywhere)];
+    const namespaces = new Set(asked.flatMap((policy) => policy.namespace ?? [])).size;
+    if (everywhere.length * namespaces <= COPIES)
+      return [sets.use(`${part}/+${namespace}`, () => [...everywhere, ...own])];
+    return [sets.use(part, () => everywhere), sets.use(`${part}/${namespace}`, () => own)];
   };
 
   const load = (nextSources: readonly PolicySource[], nextTypes: ArgTypes): void => {
     const next = readPolicies(schemaWith(options.schema, nextTypes), nextSources);
     infos = next;
-    prepared.clear();
+    sets.clear();
     order = new Map(next.map((policy, i) => [policy.id, i]));
     sources = nextSources;
     argTypes = nextTypes;
     // Few are parsed at once, so that no person waits for it; of very many, only what is asked for.
-    if (next.length <= EAGER)
-      for (const part of [...(Object.keys(ACTIONS) as Action[]), OBLIGATIONS] as const) prepare(part, null);
+    if (next.length <= EAGER) for (const part of PARTS) prepare(part, null);
   };
   load(sources, argTypes);
 
@@ -221,42 +226,73 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       validateRequest: false,
     };
     const namespace = "namespace" in resource ? resource.namespace.name : null;
-    const answer = statefulIsAuthorized({ ...call, preparsedPolicySetId: prepare(action, namespace) });
-    if (answer.type === "failure") {
-      return deny([NO_CONTEXT], NOT_ASKED);
-    }
-    const { decision, diagnostics } = answer.response;
-    const decided = diagnostics.reason.toSorted((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
-    if (decision === "deny" && decided.length > 0) {
+    const answer = askAll(call, prepare(action, namespace));
+    if (answer === null) return deny([NO_CONTEXT], NOT_ASKED);
+    const inOrder = (ids: string[]) => ids.toSorted((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
+    if (answer.forbids.length > 0) {
+      const decided = inOrder(answer.forbids);
       const reason = infos[order.get(decided[0] ?? "") ?? -1]?.reason ?? "";
       return deny(decided, reason === "" ? `The policy ${decided[0]} forbids it.` : reason);
     }
-    if (diagnostics.errors.length > 0) return denyFailed(diagnostics.errors);
-    if (decision !== "allow") return deny([DEFAULT_DENY], defaultReason(request));
+    if (answer.failed.length > 0) return denyFailed(answer.failed);
+    const decided = inOrder(answer.permits);
+    if (decided.length === 0) return deny([DEFAULT_DENY], defaultReason(request));
     if (action !== "run" || !infos.some(({ obligation }) => obligation !== null))
       return { allow: true, policies: decided, reason: "", obligations: [] };
-    const asked = statefulIsAuthorized({ ...call, preparsedPolicySetId: prepare(OBLIGATIONS, namespace) });
-    if (asked.type === "failure") return deny([NO_CONTEXT], NOT_ASKED);
-    const { errors, reason } = asked.response.diagnostics;
-    if (errors.length > 0) return denyFailed(errors);
-    const matched = new Set(reason);
+    const first = askAll(call, prepare(OBLIGATIONS, namespace));
+    if (first === null) return deny([NO_CONTEXT], NOT_ASKED);
+    if (first.failed.length > 0) return denyFailed(first.failed);
+    const matched = new Set(first.forbids);
     const obligations = infos.flatMap((policy) =>
       policy.obligation !== null && matched.has(policy.id) ? [policy.obligation] : [],
     );
     return { allow: true, policies: decided, reason: "", obligations };
   };
 
+  const authorize = (request: AuthRequest): Decision => {
+    try {
+      return decide(request);
+    } catch {
+      return deny([NO_CONTEXT], "The request could not be put to the policies, so the answer is no.");
+    }
+  };
+
   return {
-    authorize: (request) => {
-      try {
-        return decide(request);
-      } catch {
-        return deny([NO_CONTEXT], "The request could not be put to the policies, so the answer is no.");
-      }
+    authorize,
+    allowedOps: (request, ops) => {
+      const named = new Set(infos.flatMap((policy) => policy.ops));
+      const known = new Map<string, boolean>();
+      return ops.filter(({ op, namespace }) => {
+        const alike = belongs({ op, namespace }) && !named.has(op.name);
+        const key = JSON.stringify([namespace, alike ? { ...op, name: "" } : op]);
+        const before = known.get(key);
+        if (before !== undefined) return before;
+        const { allow } = authorize({ ...request, resource: { kind: "op", op, namespace } });
+        known.set(key, allow);
+        return allow;
+      });
     },
     replace: (change) => load(change.policies ?? sources, change.argTypes ?? argTypes),
     policies: () => infos,
   };
+}
+
+type Question = Omit<StatefulAuthorizationCall, "preparsedPolicySetId">;
+
+/** The answers of several sets as one set of all their policies would answer; null where Cedar could not be asked. */
+function askAll(
+  call: Question,
+  sets: readonly string[],
+): Record<"forbids" | "permits" | "failed", string[]> | null {
+  const all = { forbids: [] as string[], permits: [] as string[], failed: [] as string[] };
+  for (const preparsedPolicySetId of sets) {
+    const answer = statefulIsAuthorized({ ...call, preparsedPolicySetId });
+    if (answer.type === "failure") return null;
+    const { decision, diagnostics } = answer.response;
+    (decision === "allow" ? all.permits : all.forbids).push(...diagnostics.reason);
+    all.failed.push(...diagnostics.errors.map(({ policyId }) => policyId));
+  }
+  return all;
 }
 
 // A caller that pairs an Op with another namespace's row would have that namespace's roles decide.
@@ -271,8 +307,8 @@ const deny = (policies: string[], reason: string): Decision => ({
 });
 
 /** Cedar leaves out a policy that fails to evaluate, a forbid as well; here it is a refusal. */
-function denyFailed(errors: readonly { policyId: string }[]): Decision {
-  const failed = errors.map(({ policyId }) => policyId).sort();
+function denyFailed(ids: readonly string[]): Decision {
+  const failed = ids.toSorted();
   return deny(failed, `The policy ${failed[0]} could not be evaluated, so the answer is no.`);
 }
 

@@ -10,7 +10,7 @@ import { isName } from "./identity.ts";
 import type { Manifest } from "./manifest.ts";
 import { type Obligation, obligationOf } from "./obligations.ts";
 import { POLICY_TEXT_MAX } from "./policy-limits.ts";
-import { namespaceOf } from "./slices.ts";
+import { namespaceOf, opsNamedIn } from "./slices.ts";
 
 /** Text of Cedar policies and the name a person knows it by (a file's, or a site policy's). */
 export interface PolicySource {
@@ -29,6 +29,8 @@ export interface PolicyInfo {
   readonly actions: readonly string[] | null;
   /** The one namespace that it can concern, as its scope says; null: any, or none. */
   readonly namespace: string | null;
+  /** The Ops that it names. */
+  readonly ops: readonly string[];
   /** What it asks for before the run starts, instead of forbidding it; null: an ordinary policy. */
   readonly obligation: Obligation | null;
 }
@@ -126,6 +128,7 @@ export function readSource({ name, text }: PolicySource): PolicyInfo[] {
       text: policyText,
       actions,
       namespace,
+      ops: opsNamedIn(answer.json),
       obligation,
     };
   });

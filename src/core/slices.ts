@@ -17,3 +17,16 @@ function inEntity(resource: Exclude<PolicyJson["resource"], { op: "All" } | { op
   if (resource.op === "in") return "entity" in resource ? resource.entity : null;
   return resource.in !== undefined && "entity" in resource.in ? resource.in.entity : null;
 }
+
+/** The Ops that a policy names, in its scope or its conditions: only for these can it tell one Op from another that has the same attributes. */
+export function opsNamedIn(policy: PolicyJson): string[] {
+  const named = new Set<string>();
+  const look = (value: unknown): void => {
+    if (typeof value !== "object" || value === null) return;
+    if ("type" in value && value.type === "Op" && "id" in value && typeof value.id === "string")
+      named.add(value.id);
+    for (const inner of Object.values(value)) look(inner);
+  };
+  look(policy);
+  return [...named];
+}

@@ -75,6 +75,16 @@ export class Access {
     return this.decide(caller, action, resource).allow;
   }
 
+  /** Those of the Ops about which the caller may do it. */
+  allowed(caller: Caller, action: Action, ops: readonly ActiveOp[]): ActiveOp[] {
+    const { source, standing, channel, principal: user } = caller;
+    const asked = ops.map((active) => ({ op: active.row, namespace: active.namespace, active }));
+    const context = { source, standing, channel, time: this.#now() };
+    return this.#authorizer
+      .allowedOps({ principal: { kind: "user", user }, action, context }, asked)
+      .map(({ active }) => active);
+  }
+
   /** Throws `denied` with the policy's reason, after the refusal is durable in the log. Returns the deciding policies. */
   async demand(
     caller: Caller,
@@ -176,11 +186,18 @@ export class Access {
   async activeOp(reader: Reader, namespace: string, name: string): Promise<ActiveOp | undefined> {
     const op = await getOp(reader, namespace, name);
     const version = op === undefined ? undefined : await getVersion(reader, namespace, name, "active");
-    if (op === undefined || version === undefined) return undefined;
+    return op === undefined || version === undefined
+      ? undefined
+      : this.activeVersion(reader, version, op.disabled);
+  }
+
+  /** As `activeOp`, of the active version's row. */
+  async activeVersion(reader: Reader, version: OpVersion, disabled: boolean): Promise<ActiveOp> {
+    const { namespace } = version;
     const manifest = readManifest(version);
     const namespaceEngine = (await getNamespace(reader, namespace))?.engine ?? undefined;
     return {
-      row: await this.opRow(reader, manifest, op.disabled, version.publisher),
+      row: await this.opRow(reader, manifest, disabled, version.publisher),
       namespace: await this.namespace(reader, namespace),
       namespaceEngine,
       version,
@@ -225,10 +242,21 @@ export class Access {
   }
 }
 
+/** Reading one costs more than a decision, and what was published never changes. */
+const MAX_READ = 5000;
+const MAX_READ_TEXT = 8192;
+const read = new Map<string, Manifest>();
+
 /** An Op that was published under other rules is refused by itself; it keeps nothing else from working. */
 export function readManifest(version: OpVersion): Manifest {
+  const { manifest: text } = version;
+  const known = read.get(text);
+  if (known !== undefined) return known;
   try {
-    return manifestFromJson(version.manifest);
+    const manifest = manifestFromJson(text);
+    if (read.size >= MAX_READ) read.clear();
+    if (text.length <= MAX_READ_TEXT) read.set(text, manifest);
+    return manifest;
   } catch (cause) {
     throw new SallyportError(
       "manifest_invalid",

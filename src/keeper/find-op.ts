@@ -1,20 +1,34 @@
 import { SallyportError } from "../core/errors.ts";
 import { parseOpRef } from "../core/identity.ts";
-import { listOps } from "../store/ops.ts";
+import { activeOps, listOps } from "../store/ops.ts";
 import type { Reader } from "../store/tx.ts";
-import type { Access, ActiveOp } from "./access.ts";
+import { type Access, type ActiveOp, tryManifest } from "./access.ts";
 import type { Caller } from "./callers.ts";
 
 /** Every active Op that the caller may see where the request came from, by name. */
 export async function visibleOps(access: Access, reader: Reader, caller: Caller): Promise<ActiveOp[]> {
-  const found: ActiveOp[] = [];
-  for (const row of await listOps(reader, {})) {
-    if (row.disabled || row.active === null) continue;
-    const op = await readable(access, reader, row);
-    if (op !== undefined && access.may(caller, "list", { kind: "op", op: op.row, namespace: op.namespace }))
-      found.push(op);
+  const once = remembering(reader);
+  const ops: ActiveOp[] = [];
+  for (const version of await activeOps(reader)) {
+    // One whose manifest is no longer accepted is left out of a list; who names it in full is told why.
+    if (tryManifest(version) !== null) ops.push(await access.activeVersion(once, version, false));
   }
-  return found;
+  return access.allowed(caller, "list", ops);
+}
+
+/** Reads each thing once: of two thousand Ops the namespaces are few. */
+function remembering(reader: Reader): Reader {
+  const known = new Map<string, Promise<unknown>>();
+  const once = <T>(key: string, read: () => Promise<T>): Promise<T> => {
+    const found = known.get(key) ?? read();
+    known.set(key, found);
+    return found as Promise<T>;
+  };
+  const keyOf = (sql: string, params?: readonly unknown[]) => JSON.stringify([sql, params]);
+  return {
+    get: (sql, params) => once(`get ${keyOf(sql, params)}`, () => reader.get(sql, params)),
+    all: (sql, params) => once(`all ${keyOf(sql, params)}`, () => reader.all(sql, params)),
+  };
 }
 
 /**
@@ -59,7 +73,7 @@ async function refuseHidden(access: Access, reader: Reader, caller: Caller, name
   return access.hidden(caller, "list", `op ${name}`);
 }
 
-/** In a list, an Op whose manifest is no longer accepted is left out; who names it in full is told why. */
+/** Undefined where the manifest is no longer accepted, too. */
 async function readable(
   access: Access,
   reader: Reader,
