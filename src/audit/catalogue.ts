@@ -270,6 +270,40 @@ export const CATALOGUE = {
     digest: S,
   }),
 
+  // Secrets, by name; of a value nothing is told, not even its length
+  "secret.set": row(
+    "sensitive_create",
+    3,
+    "a secret was set for the first time, or again after its removal",
+    {
+      secret: S,
+      version: N,
+    },
+  ),
+  "secret.rotated": row("sensitive_update", 3, "a secret got another value", { secret: S, version: N }),
+  "secret.changed": row("sensitive_update", 3, "a secret's description or expiry date was changed", {
+    secret: S,
+    expires: S,
+  }),
+  "secret.removed": row("sensitive_delete", 3, "a secret was removed; no run gets it any more", {
+    secret: S,
+    version: N,
+  }),
+  "secret.refused": row("input_validation_fail", 3, "a value could not be kept as a secret", { secret: S }),
+  "secret.read": row("sensitive_read", 1, "a secret was decrypted for a run", { secret: S, version: N }),
+  "secret.expiring": row(null, 3, "a secret expires soon, or has expired; told once a day", {
+    secret: S,
+    expires: S,
+    days: N,
+  }),
+  "secret.key_added": row("crypt_key_created", 4, "a namespace's secrets are encrypted under a new key", {
+    key: S,
+    previous: S,
+  }),
+  "secret.key_removed": row("sensitive_delete", 4, "nothing is encrypted under an old key; it is gone", {
+    key: S,
+  }),
+
   // Requests and runs
   "request.received": row(null, 1, "a command arrived and its receipt is durable", {
     request: S,

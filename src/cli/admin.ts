@@ -7,6 +7,7 @@ import { addPolicies } from "./admin/policies.ts";
 import { addRights } from "./admin/rights.ts";
 import { addRuns } from "./admin/runs.ts";
 import { addRuntimes } from "./admin/runtimes.ts";
+import { addSecrets } from "./admin/secrets.ts";
 import { addWaits } from "./admin/waits.ts";
 import { makeProgram, runProgram } from "./program.ts";
 
@@ -22,6 +23,7 @@ export async function main(argv: string[]): Promise<number> {
   addRights(program, admin);
   addPolicies(program, admin);
   addOps(program, admin);
+  addSecrets(program, admin);
   addRuntimes(program, admin);
   addRuns(program, admin);
   addWaits(program, admin);

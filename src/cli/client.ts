@@ -1,11 +1,12 @@
 import { connect } from "node:net";
 import { join } from "node:path";
 import { ERRORS, type ErrorCode, SallyportError } from "../core/errors.ts";
+import type { Secret } from "../core/secret.ts";
 import { Connection } from "../wire/connection.ts";
 import type { Command, CommandParams } from "../wire/ctl.ts";
 
 export type CallOptions = {
-  parts?: readonly Uint8Array[];
+  parts?: readonly (Uint8Array | Secret)[];
   onOutput?: (stream: "stdout" | "stderr", bytes: Buffer) => void;
   /** What the keeper has to say while the command is under way. */
   onNotice?: (text: string) => void;

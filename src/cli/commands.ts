@@ -17,6 +17,7 @@ export const COMMANDS: Readonly<Record<string, string>> = {
   op: "admin",
   policy: "admin",
   runtime: "admin",
+  secret: "admin",
   run: "admin",
   cancel: "admin",
   approve: "admin",

@@ -5,6 +5,7 @@ import { harden } from "../host/harden.ts";
 import { keyBuffer, wipe } from "../keys/memory.ts";
 
 const MAX_BYTES = 64 * 1024;
+const LINE_BYTES = 4096;
 
 /** Before a secret's first byte: no core dump is to hold it, no other process of the account to read it from our memory. */
 export function hideMemory(): void {
@@ -20,14 +21,16 @@ export function readSecretFd(text: string, flag: string): Buffer {
   if (isOurs(fd))
     throw new SallyportError("usage", `Descriptor ${fd}, named by ${flag}, was not opened by the caller.`);
   hideMemory();
-  const whole = keyBuffer(MAX_BYTES + 1);
+  // Beyond the bound, one for the final newline and one to tell that there is more.
+  const whole = keyBuffer(MAX_BYTES + 2);
   let length = 0;
   try {
     for (;;) {
       const got = readSync(fd, whole, length, whole.length - length, null);
       if (got === 0) break;
       length += got;
-      if (length > MAX_BYTES)
+      const rest = length > 0 && whole[length - 1] === 0x0a ? 1 : 0;
+      if (length - rest > MAX_BYTES)
         throw new SallyportError("input_invalid", `More than ${MAX_BYTES} bytes came on descriptor ${fd}.`);
     }
   } catch (error) {
@@ -112,6 +115,14 @@ export async function askLine(question: string): Promise<string> {
   return line.toString("utf8").trim();
 }
 
+/** Cut off in silence, it would be another value than the one that was meant. */
+function tooLong(): SallyportError {
+  return new SallyportError(
+    "input_invalid",
+    `That is longer than the ${LINE_BYTES} bytes that are taken at a terminal; give it on a descriptor.`,
+  );
+}
+
 function ask(question: string, echo: boolean): Promise<Buffer> {
   if (!echo) hideMemory();
   let fd: number;
@@ -127,7 +138,7 @@ function ask(question: string, echo: boolean): Promise<Buffer> {
   writeSync(fd, question);
   const tty = new ReadStream(fd);
   tty.setRawMode(true);
-  const typed = keyBuffer(4096);
+  const typed = keyBuffer(LINE_BYTES);
   let length = 0;
   return new Promise((resolve, reject) => {
     const finish = (act: () => void) => {
@@ -161,7 +172,8 @@ function ask(question: string, echo: boolean): Promise<Buffer> {
           while (length > 0 && ((typed[length] ?? 0) & 0xc0) === 0x80);
           if (echo) writeSync(fd, "\b \b");
         } else if (byte === 0x15) length = 0;
-        else if (byte >= 0x20 && length < typed.length) {
+        else if (byte >= 0x20 || byte === 0x09) {
+          if (length === typed.length) return finish(() => reject(tooLong()));
           typed[length++] = byte;
           if (echo) writeSync(fd, Buffer.from([byte]));
         }

@@ -14,6 +14,7 @@ export const ERRORS = {
   import_failed: { exit: 1, text: "The root file system could not be imported." },
   not_found: { exit: 1, text: "There is nothing of that name." },
   conflict: { exit: 1, text: "That exists already or is in use." },
+  secret_missing: { exit: 1, text: "A secret that the Op needs is not there." },
   denied: { exit: 3, text: "Refused." },
   unsupported: { exit: 3, text: "Refused: this version can't do what the Op asks for." },
   code_needed: { exit: 3, text: "A one-time code from your authenticator is needed." },

@@ -30,8 +30,6 @@ export function manifestWarnings(manifest: Manifest): string[] {
   }
   const conflict = engineConflict(manifest.engine ?? "native", manifest);
   if (conflict !== null) warnings.push(`it can't run as it is: ${conflict}.`);
-  for (const what of ungrantable(manifest))
-    warnings.push(`it can't run in this version: it asks for ${what}.`);
   return warnings;
 }
 
@@ -50,9 +48,4 @@ export function profileWarnings(file: string, notes: readonly string[]): string[
       : [`${file}: the host's ceiling allows these with some arguments only: ${narrowed}.`]),
     ...(refused === "" ? [] : [`${file}: the host's ceiling keeps these refused: ${refused}.`]),
   ];
-}
-
-/** What the manifest asks for that this version can't give; an Op never runs with less confinement or more silence than it says. */
-export function ungrantable(manifest: Manifest): string[] {
-  return manifest.secrets.length > 0 ? ["secrets"] : [];
 }

@@ -1,8 +1,9 @@
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { SallyportError } from "../core/errors.ts";
 import { asset } from "./asset.ts";
 import { harden } from "./harden.ts";
 import { ownSignalsOnly } from "./own-signals.ts";
+import { openSocket } from "./socket.ts";
 
 /** The keeper's exit status after a lock: it tells the supervisor to start all roles anew, sealed. */
 export const LOCKED_EXIT = 75;
@@ -53,7 +54,7 @@ export function inheritedFd(name: string): number | null {
 /** The connection that the parent made, as a stream. */
 export function inheritedSocket(name: string): Socket | null {
   const fd = inheritedFd(name);
-  return fd === null ? null : new Socket({ fd, readable: true, writable: true });
+  return fd === null ? null : openSocket(fd);
 }
 
 /**

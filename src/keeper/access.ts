@@ -111,7 +111,7 @@ export class Access {
   /** As `demand`; a namespace that is not there is asked for as one without rules, so that only who may hears that it is missing. */
   async demandNamespace(
     caller: Caller,
-    action: "administer" | "grant" | "publish",
+    action: "administer" | "grant" | "publish" | "manage_secret",
     name: string,
   ): Promise<void> {
     const missing: NamespaceRow = { name, channels: "any" };

@@ -209,6 +209,7 @@ export class Appliance {
       wipe(key);
     }
     const half = subkey(root, "notaryHalf");
+    const wrapping = subkey(root, "dataKeyWrap");
     this.#peersOpen = true;
     this.#lines = new LogLines({
       log: store.log,
@@ -236,6 +237,7 @@ export class Appliance {
         authorizer,
         policies: new SitePolicies({ store, authorizer, options, now: Date.now }),
         half,
+        wrapping,
         logDir: this.dirs.log,
         egressSocket: join(this.dirs.run, EGRESS_SOCKET),
         resources: this.#resources,
@@ -256,7 +258,7 @@ export class Appliance {
       throw error;
     } finally {
       this.#peersOpen = false;
-      wipe(half);
+      wipe(half, wrapping);
     }
     // What was seen meanwhile; it can wait for the next unlock too.
     await joinSpool(store, this.#spool).catch((error: unknown) =>
@@ -337,6 +339,7 @@ export class Appliance {
     if (last !== undefined) await this.#logEnd(session.store, last);
     await session.checkpoints.stop();
     this.#session = undefined;
+    session.secrets.end();
     // Who leaves from here on leaves because we end.
     for (const role of ROLES) this.peers.on(role, {});
     await this.#closeStore(session.store);

@@ -3,6 +3,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { Logger } from "pino";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { harden } from "../host/harden.ts";
+import { copyOf } from "../host/listen.ts";
+import { openSocket } from "../host/socket.ts";
 import { socketFd } from "../host/socket-fd.ts";
 import { userByUid } from "../store/users.ts";
 import { Connection } from "../wire/connection.ts";
@@ -19,6 +21,7 @@ import { policies } from "./commands/policies.ts";
 import { rights } from "./commands/rights.ts";
 import { runs } from "./commands/runs.ts";
 import { runtimes } from "./commands/runtimes.ts";
+import { secrets } from "./commands/secrets.ts";
 import { slack } from "./commands/slack.ts";
 import { totp } from "./commands/totp.ts";
 import { Refusals } from "./refusals.ts";
@@ -32,6 +35,7 @@ const HANDLERS: Handlers = {
   ...opVersions,
   ...runs,
   ...runtimes,
+  ...secrets,
   ...audit,
   ...slack,
   ...totp,
@@ -61,7 +65,9 @@ export class CtlServer {
     this.#log = o.log;
     this.#owner = o.owner;
     this.#locked = o.locked;
-    this.#server = createServer((socket) => {
+    this.#server = createServer({ pauseOnConnect: true }, (accepted) => {
+      const socket = reopened(accepted);
+      if (socket === null) return;
       socket.on("error", () => undefined);
       this.#accept(socket).catch((error: unknown) => {
         this.#log.error({ err: error }, "the admin socket");
@@ -254,10 +260,9 @@ export class CtlServer {
   /** While sealed there is nobody to ask; open, it is the authorizer as for everything else. */
   async #health(account: HostAccount, command: "status" | "doctor" | "slack.status"): Promise<unknown> {
     const { session } = this.#appliance;
-    if (session !== undefined) {
-      await session.access.demand(await this.#caller(account), "status", { kind: "appliance" });
-    }
-    if (command === "status") return applianceStatus(this.#appliance);
+    const caller = session === undefined ? null : await this.#caller(account);
+    if (caller !== null) await session?.access.demand(caller, "status", { kind: "appliance" });
+    if (command === "status") return applianceStatus(this.#appliance, caller);
     return command === "doctor" ? doctor(this.#appliance) : slackStatus(this.#appliance);
   }
 
@@ -282,6 +287,16 @@ export class CtlServer {
       });
       throw error;
     }
+  }
+}
+
+/** Passphrases and secrets come on it; null where the client is gone already. */
+function reopened(accepted: Socket): Socket | null {
+  const fd = socketFd(accepted);
+  try {
+    return fd === undefined || fd < 0 ? null : openSocket(copyOf(fd));
+  } finally {
+    accepted.destroy();
   }
 }
 

@@ -22,8 +22,11 @@ import { NotaryClient } from "./notary.ts";
 import { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
 import { ProfileChecks } from "./profile-checks.ts";
+import { finishRotations } from "./rotate-key.ts";
 import { recoverRuns } from "./run-recovery.ts";
 import { Runs } from "./runs.ts";
+import { watchExpiry } from "./secret-expiry.ts";
+import { Secrets } from "./secrets.ts";
 import { type Session, sessionStatus } from "./session.ts";
 import { SignedHistory } from "./signed-history.ts";
 import type { SitePolicies } from "./site-policies.ts";
@@ -39,6 +42,8 @@ type Options = {
   authorizer: Authorizer;
   /** The keeper's half of the notary's key-wrapping key; the caller wipes it. */
   half: Buffer;
+  /** What wraps the namespaces' data keys; the caller wipes it. */
+  wrapping: Buffer;
   logDir: string;
   egressSocket: string;
   resources: ResourceModes;
@@ -57,7 +62,8 @@ export async function openSession(o: Options): Promise<Session> {
   const origin = (await getText(store.read, SETTINGS.origin)) ?? "sallyport";
   const access = new Access({ store, authorizer: o.authorizer, now: Date.now, resources: o.resources });
   const egress = new EgressClient({ store, peers, socket: o.egressSocket, failed });
-  const runs = new Runs({ store, access, peers, egress, failed });
+  const secrets = new Secrets({ store, wrapping: o.wrapping });
+  const runs = new Runs({ store, access, peers, egress, secrets, failed });
   const outbox = new Outbox({ store, peers, failed });
   const codes = new Codes({ store, now: Date.now });
   const waits = new Waits({ store, access, runs, codes, now: Date.now, failed });
@@ -82,6 +88,7 @@ export async function openSession(o: Options): Promise<Session> {
     enrolments: new Enrolments({ store, access, now: Date.now }),
     profiles: new ProfileChecks(peers),
     egress,
+    secrets,
     outbox,
     notary,
     now: Date.now,
@@ -100,6 +107,7 @@ export async function openSession(o: Options): Promise<Session> {
     end: () => {
       clearInterval(heartbeat);
       stopHousekeeping();
+      stopExpiry();
       session.desk.stop();
       waits.stop();
       outbox.stop();
@@ -131,6 +139,7 @@ export async function openSession(o: Options): Promise<Session> {
   }, HEARTBEAT_MS);
   heartbeat.unref();
   const stopHousekeeping = keepHouse(store, failed);
+  const stopExpiry = watchExpiry(store, failed);
   joinRunner(session, failed);
   joinNotary(session, failed);
   joinEgress(session, failed);
@@ -140,6 +149,8 @@ export async function openSession(o: Options): Promise<Session> {
   try {
     session.checkpoints.start();
     await recover(session, failed);
+    // What a kill left under a retired key.
+    void finishRotations(store, secrets).catch(failed);
     if (peers.selfTest !== undefined) runs.receive(peers.selfTest, []);
     if (peers.engines !== undefined) runs.receive(peers.engines, []);
     session.desk.start();

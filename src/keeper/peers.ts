@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import type { Secret } from "../core/secret.ts";
 import { Connection } from "../wire/connection.ts";
 import type { Message, MessageOf, MessageType } from "../wire/messages.ts";
 import type { Role, SealState } from "../wire/table.ts";
@@ -115,7 +116,11 @@ export class Peers {
   }
 
   /** False when the role is not connected. */
-  send<T extends MessageType>(role: PeerRole, message: MessageOf<T>, parts?: readonly Uint8Array[]): boolean {
+  send<T extends MessageType>(
+    role: PeerRole,
+    message: MessageOf<T>,
+    parts?: readonly (Uint8Array | Secret)[],
+  ): boolean {
     const connection = this.#connections.get(role);
     connection?.send(message, parts);
     if (connection !== undefined && QUESTIONS.has(message.type)) this.#owed.set(role, this.#owes(role) + 1);

@@ -15,6 +15,7 @@ import { findOp } from "./find-op.ts";
 import { checkArgsSize, refuseUngrantable } from "./run-order.ts";
 import type { Live, RunRequest } from "./run-types.ts";
 import { rootOf } from "./runtimes.ts";
+import { type BoundSecret, recordReads, versionsOf } from "./secrets.ts";
 import { demandsAs, digestOf, planWait, reachedAtOnce, type WaitPlan } from "./wait-plan.ts";
 
 /** Every refusal is an entry: the gate wrote its own, and a log that can't be written can't hold this one either. */
@@ -48,6 +49,7 @@ export async function admit(
   context: RunContext;
   plan: WaitPlan | null;
   root: string | undefined;
+  secrets: BoundSecret[];
 }> {
   const { caller, breakGlass } = o;
   const op = await findOp(access, reader, caller, o.op);
@@ -68,9 +70,10 @@ export async function admit(
   checkArgsSize(op.manifest, args);
   refuseUngrantable(op.manifest, access.resources);
   const root = await rootOf(reader, op.manifest);
+  const secrets = await versionsOf(reader, op.manifest);
   const { obligations } = decision;
-  const plan = await planWait(reader, { caller, op, args, root, obligations, breakGlass, now });
-  return { op, args, decision, context, plan, root };
+  const plan = await planWait(reader, { caller, op, args, root, secrets, obligations, breakGlass, now });
+  return { op, args, decision, context, plan, root, secrets };
 }
 
 type RunContext = Required<
@@ -129,7 +132,7 @@ export function obstacleTo(
 
 /**
  * What was allowed when it was asked for must still be allowed when it starts (P6): a role may be gone by then. The reason why
- * not, or what keeps the decision in the transaction of the start.
+ * not, or what keeps the decision, and the secrets that it reads, in the transaction of the start.
  */
 export async function refusedNow(
   access: Access,
@@ -146,10 +149,11 @@ export async function refusedNow(
     if ((await rootOf(store.read, op.manifest)) !== live.root)
       return `Another image was imported as ${op.manifest.root} meanwhile.`;
     const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
+    const secrets = await versionsOf(store.read, op.manifest);
     const wait = await getWait(store.read, live.view.row.id);
     if (wait !== undefined) {
       const { args, root } = live;
-      if (digestOf({ caller, op, args, root, expires: wait.expires }) !== wait.digest)
+      if (digestOf({ caller, op, args, root, secrets, expires: wait.expires }) !== wait.digest)
         return "What would run is not what was approved.";
     }
     const breakGlass = live.view.row.breakGlass !== null;
@@ -167,8 +171,12 @@ export async function refusedNow(
     const isMet = breakGlass || (needs.length === 0 && isAtLeast(context.confirmation, confirm));
     if (wait === undefined ? !isMet : !isAsBefore)
       return "What has to be confirmed or approved was changed meanwhile.";
-    return (tx) => keepDecision(tx, { run: live.view.row.id, phase: "launch", caller, context, answer });
+    return async (tx) => {
+      await keepDecision(tx, { run: live.view.row.id, phase: "launch", caller, context, answer });
+      await recordReads(tx, live.view.row, secrets);
+    };
   } catch (error) {
-    return `Not allowed any more: ${asSallyportError(error).message}`;
+    const { code, message } = asSallyportError(error);
+    return code === "secret_missing" ? message : `Not allowed any more: ${message}`;
   }
 }

@@ -4,7 +4,6 @@ import { SallyportError } from "../core/errors.ts";
 import { sizeFault } from "../core/launch-size.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { targetText } from "../core/manifest-shape.ts";
-import { ungrantable } from "../core/manifest-warnings.ts";
 import { type ResourceModes, resourceFaults } from "../core/resources.ts";
 import type { MessageOf } from "../wire/messages.ts";
 
@@ -19,9 +18,6 @@ export function refuseUngrantable(manifest: Manifest, listed: ResourceModes): vo
   const faults = resourceFaults(manifest, listed);
   if (faults.length > 0)
     throw new SallyportError("unsupported", `${manifest.op} can't run here: ${faults.join("; ")}.`);
-  const asked = ungrantable(manifest);
-  if (asked.length > 0)
-    throw new SallyportError("unsupported", `${manifest.op} asks for ${asked.join(", ")}.`);
 }
 
 /** The order to the runner: its content, inputs and limits, and nothing else. */
@@ -46,7 +42,7 @@ export function orderOf(
     network: manifest.network.map(targetText),
     ...(root === undefined ? {} : { root }),
     ...(manifest.resources.length === 0 ? {} : { resources: [...manifest.resources] }),
-    secrets: [],
+    secrets: manifest.secrets.map(({ name, as }) => ({ name, as })),
   };
 }
 

@@ -6,6 +6,7 @@ import { exposedTo } from "../core/host-facts.ts";
 import { targetText } from "../core/manifest-shape.ts";
 import type { RunState } from "../core/run.ts";
 import { createRun, moveRun, type RunRow } from "../store/runs.ts";
+import { eraseRetired } from "../store/secrets.ts";
 import type { Store } from "../store/store.ts";
 import type { Tx } from "../store/tx.ts";
 import { getUser } from "../store/users.ts";
@@ -121,6 +122,7 @@ export async function recordEnd(
       ...(result?.truncated === true || o.output?.truncated === true ? { truncated: true } : {}),
     },
   });
+  await eraseRetired(tx);
   tx.log({
     type: "run.finished",
     outcome: OUTCOMES[ending.state] ?? "failure",

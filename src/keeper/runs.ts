@@ -1,5 +1,6 @@
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { isFinal, newRunId } from "../core/run.ts";
+import { type Secret, wipeAll } from "../core/secret.ts";
 import { getBundle } from "../store/ops.ts";
 import type { RunRow } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
@@ -29,6 +30,7 @@ import {
 } from "./run-record.ts";
 import { RunSlots } from "./run-slots.ts";
 import type { Live, RunRequest, RunView } from "./run-types.ts";
+import { recordReads, type Secrets } from "./secrets.ts";
 import { recordWait, waitFor } from "./wait-record.ts";
 
 /** After a start that could not be recorded. */
@@ -43,6 +45,7 @@ export class Runs {
   readonly #access: Access;
   readonly #peers: Pick<Peers, "has" | "send">;
   readonly #egress: Pick<EgressClient, "grant" | "revoke"> | undefined;
+  readonly #secrets: Pick<Secrets, "valuesFor"> | undefined;
   readonly #failed: (error: unknown) => void;
   readonly #live = new Map<string, Live>();
   readonly #slots = new RunSlots();
@@ -58,12 +61,14 @@ export class Runs {
     access: Access;
     peers: Pick<Peers, "has" | "send">;
     egress?: Pick<EgressClient, "grant" | "revoke">;
+    secrets?: Pick<Secrets, "valuesFor">;
     failed: (error: unknown) => void;
   }) {
     this.#store = o.store;
     this.#access = o.access;
     this.#peers = o.peers;
     this.#egress = o.egress;
+    this.#secrets = o.secrets;
     this.#failed = o.failed;
   }
 
@@ -102,7 +107,11 @@ export class Runs {
 
   async #request(o: RunRequest): Promise<RunView> {
     const { caller } = o;
-    const { op, args, decision, context, plan, root } = await admit(this.#access, this.#store.read, o);
+    const { op, args, decision, context, plan, root, secrets } = await admit(
+      this.#access,
+      this.#store.read,
+      o,
+    );
     const { policies } = decision;
     const obstacle =
       this.#obstacle() ?? engineObstacle(op, this.#ready, this.#engines, this.#access.resources);
@@ -127,7 +136,10 @@ export class Runs {
           await o.listener.waiting?.(tx, { ...view, row });
           return row;
         }
-        if (started) return await recordStart(tx, id, engineOf(op, this.#ready));
+        if (started) {
+          await recordReads(tx, row, secrets);
+          return await recordStart(tx, id, engineOf(op, this.#ready));
+        }
         logQueued(tx, row, this.queuedNow);
         return row;
       });
@@ -364,9 +376,11 @@ export class Runs {
   /** The run is recorded as running: whatever goes wrong from here on is its outcome. */
   async #order(live: Live): Promise<void> {
     const { view, op, args, root } = live;
+    let secrets: Secret[] = [];
     try {
       const bundle = await getBundle(this.#store.read, op.version.digest);
       const egress = live.ending ? undefined : await this.#egress?.grant(live);
+      if (!live.ending) secrets = (await this.#secrets?.valuesFor(view.row.id, op.manifest)) ?? [];
       // Its end may be recorded by now, as the runner is gone or all is being stopped: after that it must not run (P14).
       if (live.ending) return;
       const refused = live.cancelWanted ? (live.cancelReason ?? CANCELED_EARLY) : this.#obstacle()?.message;
@@ -380,7 +394,9 @@ export class Runs {
       });
       if (egress !== undefined) order.egress = egress;
       // A runner that has joined since and was not tested yet gets nothing (P11).
-      const sent = this.#ready !== undefined && this.#peers.send("runner", order, [bundle]);
+      const sent = this.#ready !== undefined && this.#peers.send("runner", order, [bundle, ...secrets]);
+      // The connection wipes what it has taken, once it is written.
+      if (sent) secrets = [];
       if (sent) live.listener.started?.(view);
       else
         await this.#end(live, {
@@ -391,6 +407,8 @@ export class Runs {
       this.#failed(error);
       const reason = `It could not be handed to the runner: ${asSallyportError(error).message}`;
       await this.#end(live, { state: "failed", reason });
+    } finally {
+      wipeAll(secrets);
     }
   }
 

@@ -13,6 +13,7 @@ import type { Outbox } from "./outbox.ts";
 import type { Peers } from "./peers.ts";
 import type { ProfileChecks } from "./profile-checks.ts";
 import type { Runs } from "./runs.ts";
+import type { Secrets } from "./secrets.ts";
 import type { SignedHistory } from "./signed-history.ts";
 import type { SitePolicies } from "./site-policies.ts";
 import type { SlackDesk } from "./slack-desk.ts";
@@ -30,6 +31,7 @@ export type Session = {
   enrolments: Enrolments;
   profiles: ProfileChecks;
   egress: EgressClient;
+  secrets: Secrets;
   outbox: Outbox;
   desk: SlackDesk;
   notary: NotaryClient;

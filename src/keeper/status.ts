@@ -6,12 +6,14 @@ import { readSlots } from "../keys/keyring.ts";
 import { DAMAGED_ADVICE } from "../store/failures.ts";
 import type { Store } from "../store/store.ts";
 import type { Appliance } from "./appliance.ts";
+import type { Caller } from "./callers.ts";
 import { type Check, confinements, roleChecks, sandboxChecks } from "./doctor-checks.ts";
-import { storedStatus } from "./session.ts";
+import { type Expiring, expiring } from "./secret-expiry.ts";
+import { type Session, storedStatus } from "./session.ts";
 import { STATE_FILES } from "./state-dir.ts";
 
 /** What `sallyport status` tells; while sealed only what needs no key. */
-export async function applianceStatus(appliance: Appliance): Promise<unknown> {
+export async function applianceStatus(appliance: Appliance, caller: Caller | null): Promise<unknown> {
   const { session } = appliance;
   const base = {
     version: VERSION,
@@ -51,6 +53,7 @@ export async function applianceStatus(appliance: Appliance): Promise<unknown> {
     since: new Date(session.openedAt).toISOString(),
     ...session.status(),
     checkpoint: stored.checkpoint,
+    secretsExpiring: caller === null ? [] : await expiringFor(session, caller),
     /** P8: without a sink outside this host, whoever rolls back state and log directory together goes unseen. */
     sinks: [],
     rollbackCouldGoUnseen: true,
@@ -60,6 +63,16 @@ export async function applianceStatus(appliance: Appliance): Promise<unknown> {
 function enginesOf({ peers }: Appliance): unknown {
   if (peers.engines === undefined) return null;
   return { default: peers.selfTest?.engine ?? "native", found: peers.engines.engines };
+}
+
+/** Those that this person could do something about. */
+async function expiringFor({ access, store, now }: Session, caller: Caller): Promise<Expiring[]> {
+  const found: Expiring[] = [];
+  for (const { namespace: name, ...told } of await expiring(store.read, now())) {
+    const namespace = await access.namespace(store.read, name);
+    if (access.may(caller, "manage_secret", { kind: "namespace", namespace })) found.push(told);
+  }
+  return found;
 }
 
 export function slackStatus(appliance: Appliance): unknown {

@@ -13,6 +13,7 @@ import { listVerdicts, type Verdict, type Wait } from "../store/waits.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import { type Caller, recall } from "./callers.ts";
 import type { WaitView } from "./run-types.ts";
+import type { BoundSecret } from "./secrets.ts";
 
 /** Where nobody has to approve, a person confirms at once or not at all. */
 const CONFIRM_TIME_MS = 600_000;
@@ -22,7 +23,13 @@ export const CLOCK_SLACK_MS = 60_000;
 
 export type WaitPlan = Omit<Wait, "run" | "created" | "slackUser">;
 
-type Asked = { caller: Caller; op: ActiveOp; args: Args; root: string | undefined };
+type Asked = {
+  caller: Caller;
+  op: ActiveOp;
+  args: Args;
+  root: string | undefined;
+  secrets: readonly BoundSecret[];
+};
 
 /** The host knows its caller by the kernel's word; Slack's word is none until a code comes with it. */
 export const reachedAtOnce = ({ source }: Pick<Caller, "source">): "none" | "local" =>
@@ -50,12 +57,12 @@ export async function planWait(
 }
 
 /** What an approval binds (P6). */
-export function digestOf({ caller, op, args, root, expires }: Asked & { expires: number }): string {
+export function digestOf({ caller, op, args, root, secrets, expires }: Asked & { expires: number }): string {
   return runDigest({
     opDigest: op.version.digest,
     op: op.row.name,
     args,
-    secrets: [],
+    secrets,
     ...(root === undefined ? {} : { root }),
     requester: caller.principal.name,
     channel: caller.channel?.id ?? null,

@@ -9,6 +9,7 @@ import { Presenter } from "./presenter.ts";
 import { RunOutput } from "./run-output.ts";
 import type { Ending } from "./run-record.ts";
 import { rootOf } from "./runtimes.ts";
+import { versionsOf } from "./secrets.ts";
 import type { Session } from "./session.ts";
 import { CLOCK_SLACK_MS, digestOf, waitView } from "./wait-plan.ts";
 
@@ -53,7 +54,8 @@ async function restore(session: Session, row: RunRow): Promise<Ending | null> {
   const caller = await recall(store.read, { id: row.requester, ...origin });
   const args = checkArgs(op.manifest, JSON.parse(row.args) as Record<string, unknown>);
   const root = await rootOf(store.read, op.manifest);
-  if (digestOf({ caller, op, args, root, expires: wait.expires }) !== wait.digest)
+  const secrets = await versionsOf(store.read, op.manifest);
+  if (digestOf({ caller, op, args, root, secrets, expires: wait.expires }) !== wait.digest)
     return withdrawn("What would run is not what was asked for.");
   const listener = new Presenter({
     outbox,

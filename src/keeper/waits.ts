@@ -14,6 +14,7 @@ import { logQueued } from "./run-record.ts";
 import type { Live } from "./run-types.ts";
 import type { Runs } from "./runs.ts";
 import { rootOf } from "./runtimes.ts";
+import { versionsOf } from "./secrets.ts";
 import { approverOf, CLOCK_SLACK_MS, demandsAs, digestOf, isComplete, waitView } from "./wait-plan.ts";
 import { logConfirmed, logDenied, recordApproved } from "./wait-record.ts";
 
@@ -243,8 +244,9 @@ export class Waits {
     if (op.version.digest !== digest) return "Another version was activated.";
     if (op.namespaceEngine !== live.op.namespaceEngine) return "The engine of its namespace was changed.";
     const root = await rootOf(read, op.manifest);
+    const secrets = await versionsOf(read, op.manifest);
     const { args } = live;
-    if (digestOf({ caller, op, args, root, expires: wait.expires }) !== wait.digest)
+    if (digestOf({ caller, op, args, root, secrets, expires: wait.expires }) !== wait.digest)
       return "What would run is not what was asked for.";
     const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
     const decision = this.#access.decide(caller, "run", resource, { args, confirmation: wait.reached });

@@ -1,5 +1,5 @@
 import { mkdirSync } from "node:fs";
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import { leafHash } from "../audit/merkle.ts";
@@ -7,6 +7,7 @@ import type { ResourceMode } from "../core/resources.ts";
 import { harden } from "../host/harden.ts";
 import { confineRole, inheritedFd, inheritedSocket, LOCKED_EXIT, roleOptions } from "../host/role.ts";
 import { Sink } from "../host/sink.ts";
+import { openSocket } from "../host/socket.ts";
 import { Appliance } from "../keeper/appliance.ts";
 import { CtlServer } from "../keeper/ctl-server.ts";
 import type { PeerRole } from "../keeper/peers.ts";
@@ -83,8 +84,7 @@ function takePeers(appliance: Appliance, notify: Socket | null, handover: number
       const got = harden().recvFds(handover, 64);
       if (got === null || got.fds.length !== 1) return;
       const role = got.bytes.toString("latin1");
-      if (isPeerRole(role))
-        appliance.peers.attach(role, new Socket({ fd: got.fds[0]!, readable: true, writable: true }));
+      if (isPeerRole(role)) appliance.peers.attach(role, openSocket(got.fds[0]!));
     }
   });
 }

@@ -321,10 +321,63 @@ CREATE TABLE op_activations (
 CREATE INDEX op_activations_of ON op_activations (namespace, name, id);
 `;
 
+const SECRETS = `
+-- A random key a namespace, wrapped by the root's. One that was retired stays until nothing is sealed under it.
+CREATE TABLE data_keys (
+  id TEXT PRIMARY KEY CHECK (length(id) = 32),
+  namespace TEXT NOT NULL REFERENCES namespaces (name),
+  wrapped BLOB NOT NULL CHECK (length(wrapped) = 60),
+  created INTEGER NOT NULL,
+  retired INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX data_keys_present ON data_keys (namespace) WHERE retired IS NULL;
+
+-- version: the one that runs get; NULL: removed. The row stays, so that no number ever names two values.
+CREATE TABLE secrets (
+  namespace TEXT NOT NULL REFERENCES namespaces (name),
+  name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+  version INTEGER CHECK (version >= 1),
+  description TEXT NOT NULL DEFAULT '' CHECK (length(description) <= 200),
+  expires INTEGER,
+  warned INTEGER,
+  created INTEGER NOT NULL,
+  PRIMARY KEY (namespace, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX secrets_expiring ON secrets (expires) WHERE expires IS NOT NULL AND version IS NOT NULL;
+
+-- sealed: NULL once it was erased, which a retired one is when the last run that got it has ended.
+CREATE TABLE secret_versions (
+  namespace TEXT NOT NULL,
+  name TEXT NOT NULL,
+  number INTEGER NOT NULL CHECK (number >= 1),
+  key_id TEXT REFERENCES data_keys (id),
+  sealed BLOB CHECK (length(sealed) BETWEEN 29 AND 65564),
+  author TEXT NOT NULL REFERENCES users (id),
+  created INTEGER NOT NULL,
+  retired INTEGER,
+  erased INTEGER,
+  PRIMARY KEY (namespace, name, number),
+  FOREIGN KEY (namespace, name) REFERENCES secrets (namespace, name)
+) STRICT;
+CREATE INDEX secret_versions_by_key ON secret_versions (key_id) WHERE key_id IS NOT NULL;
+CREATE INDEX secret_versions_to_erase ON secret_versions (retired) WHERE retired IS NOT NULL AND erased IS NULL;
+
+-- Which version of which secret a run was started with.
+CREATE TABLE run_secrets (
+  run TEXT NOT NULL REFERENCES runs (id),
+  namespace TEXT NOT NULL,
+  name TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  PRIMARY KEY (run, namespace, name),
+  FOREIGN KEY (namespace, name, number) REFERENCES secret_versions (namespace, name, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_secrets_of ON run_secrets (namespace, name, number);
+`;
+
 /** Never changed once released: a database made by an older version must become the same by adding migrations. */
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: "the first schema", sql: LOG + PEOPLE + OPS + SLACK },
   { version: 2, name: "names of root file systems", sql: RUNTIMES },
   { version: 3, name: "engines of namespaces", sql: NAMESPACE_ENGINE },
-  { version: 4, name: "policies, codes, approvals", sql: AUTHORITY },
+  { version: 4, name: "policies, codes, approvals, secrets", sql: AUTHORITY + SECRETS },
 ];

@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import { SallyportError } from "../core/errors.ts";
+import { Secret, wipeAll } from "../core/secret.ts";
 import { encodeFrame, type Frame, FrameReader } from "./frame.ts";
 import { Message, type MessageOf, type MessageType } from "./messages.ts";
 import { type Quick, quick } from "./quick.ts";
@@ -76,17 +77,35 @@ export class Connection {
     });
   }
 
-  /** Sends a message; silently dropped when the connection has ended (the close handler is where that is dealt with). */
-  send<T extends MessageType>(message: MessageOf<T>, parts: readonly Uint8Array[] = []): void {
-    if (!this.#open) return;
-    const why = refusal(message.type, this.#options.self, this.peer, null, parts);
-    if (why !== null) throw new SallyportError("wire_violation", `${why}.`);
+  /**
+   * Sends a message; silently dropped when the connection has ended (the close handler is where that is dealt with). A secret
+   * among the parts is the connection's from here on: it is wiped once it is written, or can't be any more.
+   */
+  send<T extends MessageType>(message: MessageOf<T>, parts: readonly (Uint8Array | Secret)[] = []): void {
+    const secrets = parts.filter((part) => part instanceof Secret);
+    if (!this.#open) {
+      wipeAll(secrets);
+      return;
+    }
     const { stream } = this.#options;
-    const buffers = encodeFrame(message, parts);
+    let buffers: Buffer[];
+    try {
+      // The stream keeps them where they are until the kernel has them: no copy is made on the way.
+      const bytes = parts.map((part) => (part instanceof Secret ? part.use((lent) => lent) : part));
+      const why = refusal(message.type, this.#options.self, this.peer, null, bytes);
+      if (why !== null) throw new SallyportError("wire_violation", `${why}.`);
+      buffers = encodeFrame(message, bytes);
+    } catch (error) {
+      wipeAll(secrets);
+      throw error;
+    }
     if (buffers.length > 1) stream.cork();
+    const last = buffers.pop()!;
     for (const buffer of buffers) stream.write(buffer);
+    if (secrets.length === 0) stream.write(last);
+    else stream.write(last, () => wipeAll(secrets));
     // At once, not on the next tick: what the caller does next (an ack that leaves for Slack) comes after this on the wire.
-    if (buffers.length > 1) stream.uncork();
+    if (buffers.length > 0) stream.uncork();
   }
 
   /** As for any other violation: `what` is told, and the connection ended. */

@@ -29,6 +29,18 @@ export const LogFilter = z.strictObject({
 });
 export type LogFilter = z.infer<typeof LogFilter>;
 
+/** What is absent stays as it is; `expires` in ms since the epoch, null: no date. */
+const secretAbout = z.strictObject({
+  namespace: name,
+  name,
+  description: z
+    .string()
+    .max(200)
+    .regex(/^[^\p{C}]*$/u)
+    .optional(),
+  expires: z.int().min(0).max(253_402_300_799_999).nullable().optional(),
+});
+
 type CommandRule = { params: z.ZodType; states: readonly SealState[]; parts: readonly [number, number] };
 
 const open = <P extends z.ZodType>(params: P, parts: readonly [number, number] = [0, 0]) =>
@@ -120,6 +132,15 @@ export const COMMANDS = {
   /** Answered with the bundle archive of the version. */
   "op.code": open(z.strictObject({ op: opName, version: z.int().min(1).optional() })),
   "op.disable": open(z.strictObject({ op: opName })),
+
+  /** Part: the value. */
+  "secret.set": open(secretAbout, [1, 1]),
+  "secret.rotate": open(secretAbout, [1, 1]),
+  "secret.describe": open(secretAbout),
+  "secret.list": open(z.strictObject({ namespace: name.optional() })),
+  "secret.versions": open(z.strictObject({ namespace: name, name })),
+  "secret.remove": open(z.strictObject({ namespace: name, name })),
+  "namespace.rotate-key": open(z.strictObject({ namespace: name })),
 
   "runtime.set": open(z.strictObject({ name, digest, bytes: z.int().min(0), files: z.int().min(0) })),
   "runtime.list": open(empty),

@@ -14,6 +14,8 @@ export const BOUNDS = {
 
 export type Frame = { header: Record<string, unknown>; parts: Buffer[] };
 
+const LENGTH_BYTES = 4;
+
 /** Encodes one frame. Throws `wire_violation` when the caller exceeds BOUNDS: better here than at the other end. */
 export function encodeFrame(header: object, parts: readonly Uint8Array[] = []): Buffer[] {
   if (parts.length === 0) return [encodeHeader(header)];
@@ -34,15 +36,19 @@ function encodeHeader(header: object): Buffer {
   return size === room ? head : head.subarray(0, 4 + size);
 }
 
-/** Reassembles frames from a byte stream; holds at most one frame. */
+/**
+ * Reassembles frames from a byte stream; holds at most one frame. Each part is copied once, into memory of its own, and nothing
+ * else of it is kept: whoever read the bytes may overwrite them after `push`.
+ */
 export class FrameReader {
   readonly #max: number;
-  #chunks: Buffer[] = [];
-  #held = 0;
-  #header: Record<string, unknown> | undefined;
-  #partLengths: number[] = [];
-  #need = 4;
+  /** What comes next: the length, the header, or the parts. */
+  #wanted: Buffer[] = [Buffer.allocUnsafe(LENGTH_BYTES)];
+  /** Which of it is being filled, and how far that is. */
+  #at = 0;
+  #filled = 0;
   #stage: "length" | "header" | "parts" = "length";
+  #header: Record<string, unknown> = {};
 
   /** `max`: bytes of a frame, where the sender is trusted with less than BOUNDS. */
   constructor(max: number = BOUNDS.frameBytes) {
@@ -52,57 +58,58 @@ export class FrameReader {
   /** Takes the next bytes and returns the frames that they complete. Throws `wire_violation`; the stream is then unusable. */
   push(chunk: Buffer): Frame[] {
     const frames: Frame[] = [];
-    const rest = this.#held === 0 && this.#stage === "length" ? this.#whole(chunk, frames) : chunk;
-    if (rest.length > 0) this.#chunks.push(rest);
-    this.#held += rest.length;
-    while (this.#held >= this.#need) {
-      const bytes = this.#take(this.#need);
-      if (this.#stage === "length") {
-        this.#need = headerLength(bytes, 0, this.#max);
-        this.#stage = "header";
-      } else if (this.#stage === "header") {
-        const header = parseHeader(bytes, 0, bytes.length);
-        this.#expect(header, takePartLengths(header, this.#max));
-      } else {
-        frames.push({ header: this.#header!, parts: split(bytes, this.#partLengths) });
-        this.#header = undefined;
-        this.#need = 4;
-        this.#stage = "length";
-      }
-    }
-    return frames;
-  }
-
-  /** Takes the frames without parts that the chunk begins with, as nearly every chunk does; returns what is left of it. */
-  #whole(chunk: Buffer, frames: Frame[]): Buffer {
     let at = 0;
-    while (chunk.length - at >= 4) {
-      const length = headerLength(chunk, at, this.#max);
-      if (chunk.length - at - 4 < length) break;
-      at += 4 + length;
-      const header = parseHeader(chunk, at - length, at);
-      const lengths = takePartLengths(header, this.#max);
-      if (lengths.length > 0) {
-        this.#expect(header, lengths);
-        break;
+    for (;;) {
+      const whole = this.#stage === "length" && this.#filled === 0 ? this.#wholeHeader(chunk, at) : null;
+      if (whole !== null) at = whole;
+      while (this.#at < this.#wanted.length) {
+        const target = this.#wanted[this.#at]!;
+        const copied = chunk.copy(target, this.#filled, at);
+        at += copied;
+        this.#filled += copied;
+        if (this.#filled < target.length) return frames;
+        this.#at++;
+        this.#filled = 0;
       }
-      frames.push({ header, parts: [] });
+      this.#next(frames);
     }
-    return at === 0 ? chunk : chunk.subarray(at);
   }
 
-  #expect(header: Record<string, unknown>, lengths: number[]): void {
+  /** What was wanted is there. */
+  #next(frames: Frame[]): void {
+    const got = this.#wanted;
+    if (this.#stage === "length") {
+      const length = headerLength(got[0]!, 0, this.#max);
+      this.#want("header", [Buffer.allocUnsafe(length)]);
+    } else if (this.#stage === "header") this.#expect(parseHeader(got[0]!, 0, got[0]!.length));
+    else {
+      frames.push({ header: this.#header, parts: got });
+      this.#want("length", [Buffer.allocUnsafe(LENGTH_BYTES)]);
+    }
+  }
+
+  /** Most chunks hold the whole of a header: it is read where it lies. Returns where it ends; null: it does not. */
+  #wholeHeader(chunk: Buffer, from: number): number | null {
+    if (chunk.length - from < LENGTH_BYTES) return null;
+    const end = from + LENGTH_BYTES + headerLength(chunk, from, this.#max);
+    if (end > chunk.length) return null;
+    this.#expect(parseHeader(chunk, from + LENGTH_BYTES, end));
+    return end;
+  }
+
+  #expect(header: Record<string, unknown>): void {
     this.#header = header;
-    this.#partLengths = lengths;
-    this.#need = lengths.reduce((sum, n) => sum + n, 0);
-    this.#stage = "parts";
+    const lengths = takePartLengths(header, this.#max);
+    this.#want(
+      "parts",
+      lengths.map((length) => Buffer.allocUnsafeSlow(length)),
+    );
   }
 
-  #take(count: number): Buffer {
-    const all = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#held);
-    this.#held -= count;
-    this.#chunks = this.#held > 0 ? [all.subarray(count)] : [];
-    return all.subarray(0, count);
+  #want(stage: "length" | "header" | "parts", buffers: Buffer[]): void {
+    this.#stage = stage;
+    this.#wanted = buffers;
+    this.#at = this.#filled = 0;
   }
 }
 
@@ -160,17 +167,6 @@ function checkParts(lengths: readonly number[], max: number = BOUNDS.frameBytes)
     total += n;
   }
   if (total > max) throw violation(`frame of ${total} bytes`);
-}
-
-/** Copies each part out of the pool-backed chunk, so that a part can be wiped without touching its neighbours. */
-function split(bytes: Buffer, lengths: readonly number[]): Buffer[] {
-  let at = 0;
-  return lengths.map((n) => {
-    const part = Buffer.allocUnsafeSlow(n);
-    bytes.copy(part, 0, at, at + n);
-    at += n;
-    return part;
-  });
 }
 
 function violation(what: string, cause?: unknown): SallyportError {

@@ -112,6 +112,16 @@ export function addRights(program: Program, admin: Admin): void {
         : `${name}: who publishes a version may activate it.`,
     ]);
   });
+  common(namespace.command("rotate-key <namespace>"))
+    .description("encrypt a namespace's secrets under a new key; runs go on meanwhile")
+    .action((name: string, _: object, command: Program) =>
+      admin.show<"namespace.rotate-key", { values: number }>(
+        command,
+        "namespace.rotate-key",
+        { namespace: name },
+        (d) => [`${name}: a new key; ${d.values} values are encrypted under it.`],
+      ),
+    );
   const channel = namespace
     .command("channel")
     .description("in which Slack channels a namespace's Ops may run (none listed: any)");
