@@ -1,5 +1,5 @@
 import t from "tap";
-import { needsRoot, OTHER_ACCOUNT, program, TestAppliance, until } from "../e2e/appliance.ts";
+import { needsRoot, program, TestAppliance, until } from "../e2e/appliance.ts";
 import { eventually, logged } from "../e2e/slack-rig.ts";
 import { codeNow, enrolByProgram, wrongCode } from "./authenticator.ts";
 import { decodeQr } from "./qr-decode.ts";
@@ -9,12 +9,14 @@ import { hasTmux, Terminal } from "./terminal.ts";
 
 t.setTimeout(240_000);
 const skip = hasTmux ? false : "needs tmux";
+/** Neither the account of this test nor the one that plays a stranger elsewhere. */
+const ERIN = 65533;
 const appliance = new TestAppliance();
 t.teardown(() => appliance.stop());
 await appliance.init();
 await appliance.serve();
 await appliance.unlock();
-await appliance.ok(["user", "add", "erin", "--host-user", String(OTHER_ACCOUNT)]);
+await appliance.ok(["user", "add", "erin", "--host-user", String(ERIN)]);
 await appliance.ok(["user", "add", "frank"]);
 
 const isEnrolled = async (name: string) =>
@@ -113,11 +115,11 @@ t.test("removed by an admin, once", async (t) => {
 });
 
 t.test("another account: its own authenticator, nobody else's", { skip: needsRoot }, async (t) => {
-  const tried = await appliance.cliAs(OTHER_ACCOUNT, ["user", "totp", "frank", "--remove"]);
+  const tried = await appliance.cliAs(ERIN, ["user", "totp", "frank", "--remove"]);
   t.match(tried, { status: 3, stderr: /enrol an authenticator for the user frank/ });
-  t.match(await appliance.cliAs(OTHER_ACCOUNT, ["user", "totp", "nobody", "--remove"]), { status: 3 });
+  t.match(await appliance.cliAs(ERIN, ["user", "totp", "nobody", "--remove"]), { status: 3 });
   t.equal(await isEnrolled("frank"), true);
-  const own = await appliance.cliAs(OTHER_ACCOUNT, ["user", "totp", "erin", "--remove"]);
+  const own = await appliance.cliAs(ERIN, ["user", "totp", "erin", "--remove"]);
   t.match(own, { status: 1, stderr: /erin has no authenticator/ }, "past the gate");
 });
 
