@@ -1,86 +1,128 @@
 import { createTwoFilesPatch } from "diff";
-import { type BundleFile, bundleDigest, openBundle } from "../core/bundle.ts";
+import { type BundleFile, bundleDigest, decodeBundle } from "../core/bundle.ts";
 import { canonicalJson } from "../core/canonical.ts";
-import type { Manifest } from "../core/manifest.ts";
+import { type Manifest, parseManifest } from "../core/manifest.ts";
+import { targetText } from "../core/manifest-shape.ts";
 
-/** More work than that for one file, and it is told as replaced. */
-const MAX_EDITS = 2000;
-const MAX_LINES = 20_000;
+/**
+ * How much is done and said at most; beyond that a file is told by its size and digest. The work on a file grows with the
+ * square of its edits: 1000 take about 0.3 s.
+ */
+const MAX_FILE = { bytes: 256 * 1024, lines: 20_000, edits: 1000 };
+const MAX_ALL = { edits: 10_000, chars: 4 * 1024 * 1024 };
 
 /** What decides what an Op may do, before what it is. */
 const GRANTS = [
   "network",
   "secrets",
   "resources",
+  "limits",
   "seccomp",
   "root",
   "engine",
-  "limits",
   "confirm",
   "approval",
   "channels",
+  "command",
 ];
 
 export type OpDiff = {
-  manifest: { key: string; from: unknown; to: unknown }[];
+  /** Null: this version does not accept the manifest of one of them any more. */
+  manifest: { key: string; from: unknown; to: unknown }[] | null;
   files: { path: string; change: "added" | "removed" | "changed" | "mode"; patch: string }[];
 };
 
 /** How two bundles of an Op differ: the manifest key by key, grants first; text by lines, other files by their digests. */
 export function diffBundles(from: Uint8Array, to: Uint8Array): OpDiff {
-  const [a, b] = [openBundle(from), openBundle(to)];
-  return { manifest: diffManifests(a.manifest, b.manifest), files: diffFiles(a.files, b.files) };
+  const [a, b] = [decodeBundle(from), decodeBundle(to)];
+  const [was, is] = [manifestOf(a), manifestOf(b)];
+  return { manifest: was === null || is === null ? null : diffManifests(was, is), files: diffFiles(a, b) };
 }
 
-function diffManifests(a: Manifest, b: Manifest): OpDiff["manifest"] {
-  const keys = [...new Set([...GRANTS, ...Object.keys(a), ...Object.keys(b)])];
-  const value = (m: Manifest, key: string): unknown => Reflect.get(m, key) ?? null;
-  return keys
-    .filter((key) => canonicalJson(value(a, key)) !== canonicalJson(value(b, key)))
-    .map((key) => ({ key, from: value(a, key), to: value(b, key) }));
+function manifestOf(files: readonly BundleFile[]): Manifest | null {
+  try {
+    return parseManifest(files.find(({ path }) => path === "op.yaml")?.bytes ?? "");
+  } catch {
+    return null;
+  }
 }
+
+function diffManifests(a: Manifest, b: Manifest): NonNullable<OpDiff["manifest"]> {
+  const [was, is] = [shown(a), shown(b)];
+  const keys = [...new Set([...GRANTS, ...Object.keys(was), ...Object.keys(is)])];
+  return keys
+    .map((key) => ({ key, from: was[key] ?? null, to: is[key] ?? null }))
+    .filter(({ from, to }) => canonicalJson(from) !== canonicalJson(to));
+}
+
+/** Network targets as their author wrote them. */
+const shown = (manifest: Manifest): Record<string, unknown> => ({
+  ...manifest,
+  network: manifest.network.map((target) => `${targetText(target)}${target.private ? " (private)" : ""}`),
+});
 
 function diffFiles(a: readonly BundleFile[], b: readonly BundleFile[]): OpDiff["files"] {
-  const paths = [...new Set([...a, ...b].map(({ path }) => path))].sort();
-  return paths.flatMap((path): OpDiff["files"] => {
-    const before = a.find((file) => file.path === path);
-    const after = b.find((file) => file.path === path);
-    if (before !== undefined && after !== undefined && Buffer.from(before.bytes).equals(after.bytes)) {
-      if (before.mode === after.mode) return [];
-      return [{ path, change: "mode", patch: `mode ${octal(before)} -> ${octal(after)}\n` }];
-    }
-    const change = before === undefined ? "added" : after === undefined ? "removed" : "changed";
-    return [{ path, change, patch: patchOf(path, before, after) }];
+  const [old, now] = [byPath(a), byPath(b)];
+  const left = { ...MAX_ALL };
+  return [...new Set([...old.keys(), ...now.keys()])].sort().flatMap((path): OpDiff["files"] => {
+    const [before, after] = [old.get(path), now.get(path)];
+    if (before === undefined) return [{ path, change: "added", patch: patchOf(path, before, after, left) }];
+    if (after === undefined) return [{ path, change: "removed", patch: patchOf(path, before, after, left) }];
+    const mode = before.mode === after.mode ? "" : `mode ${octal(before)} -> ${octal(after)}\n`;
+    if (Buffer.from(before.bytes).equals(after.bytes))
+      return mode === "" ? [] : [{ path, change: "mode", patch: mode }];
+    return [{ path, change: "changed", patch: mode + patchOf(path, before, after, left) }];
   });
 }
 
+const byPath = (files: readonly BundleFile[]): Map<string, BundleFile> =>
+  new Map(files.map((file) => [file.path, file]));
+
 const octal = ({ mode }: BundleFile): string => mode.toString(8);
 
-function patchOf(path: string, before: BundleFile | undefined, after: BundleFile | undefined): string {
+/** Takes what it cost off `left`. */
+function patchOf(
+  path: string,
+  before: BundleFile | undefined,
+  after: BundleFile | undefined,
+  left: { edits: number; chars: number },
+): string {
   const [old, now] = [textOf(before), textOf(after)];
-  if (old !== null && now !== null && lines(old) + lines(now) <= MAX_LINES) {
+  if (old !== null && now !== null && lines(old) + lines(now) <= MAX_FILE.lines) {
+    // Against nothing there is one way, however long.
+    const against = before !== undefined && after !== undefined;
+    const edits = Math.min(MAX_FILE.edits, left.edits);
     const patch = createTwoFilesPatch(`a/${path}`, `b/${path}`, old, now, "", "", {
       context: 3,
-      maxEditLength: MAX_EDITS,
+      ...(against ? { maxEditLength: edits } : {}),
     });
-    if (patch !== undefined) return patch.slice(patch.indexOf("---"));
+    const text = patch?.slice(patch.indexOf("---"));
+    if (against) left.edits -= text === undefined ? edits : Math.min(edits, changed(text));
+    if (text !== undefined && text.length <= left.chars) {
+      left.chars -= text.length;
+      return text;
+    }
   }
   return `${summary(before)} -> ${summary(after)}\n`;
 }
 
 const lines = (text: string): number => text.split("\n").length;
+const changed = (patch: string): number => patch.match(/^[-+]/gm)?.length ?? 0;
 
 function summary(file: BundleFile | undefined): string {
   if (file === undefined) return "nothing";
-  return `${file.bytes.length} bytes, ${bundleDigest(file.bytes)}`;
+  const text = textOf(file);
+  const size = text === null ? "" : `${lines(text)} lines, `;
+  return `${size}${file.bytes.length} bytes, ${bundleDigest(file.bytes)}`;
 }
 
-/** Null for what is no text. */
+/** Null for what is no text, or too much of it. */
 function textOf(file: BundleFile | undefined): string | null {
   if (file === undefined) return "";
-  if (file.bytes.includes(0)) return null;
+  if (file.bytes.length > MAX_FILE.bytes || file.bytes.includes(0)) return null;
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(file.bytes);
+    // A byte-order mark that comes or goes is a difference.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(file.bytes);
   } catch {
     return null;
   }

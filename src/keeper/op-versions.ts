@@ -6,7 +6,6 @@ import {
   activateVersion,
   getOp,
   getVersion,
-  listVersions,
   type OpVersion,
   setOpDisabled,
 } from "../store/ops.ts";
@@ -33,7 +32,7 @@ export async function findVersion(
   const op = await getOp(store.read, namespace, name);
   if (op === undefined) return access.missingOp(caller, "show", namespace, name);
   const active = await getVersion(store.read, namespace, name, "active");
-  const latest = active ?? (await listVersions(store.read, namespace, name))[0];
+  const latest = active ?? (await getVersion(store.read, namespace, name, "newest"));
   const wanted =
     number === "latest"
       ? latest
@@ -79,14 +78,23 @@ export async function rowOf(
   return { name, channels: [], confirm: "local", disabled, publisher };
 }
 
-/** Joins a transaction: the version runs from then on, and the Op is enabled. */
+/**
+ * Joins a transaction: the version runs from then on, and the Op is enabled. `instead`: the version that must still be the
+ * active one, so that of two people who go back at the same moment the second does not undo what the first did.
+ */
 export async function activate(
   tx: Tx,
   { caller, account }: { caller: Caller; account: HostAccount },
   version: OpVersion,
+  instead?: number,
 ): Promise<void> {
   const { namespace, name, number } = version;
   const previous = (await getOp(tx, namespace, name))?.active ?? null;
+  if (instead !== undefined && previous !== instead)
+    throw new SallyportError(
+      "conflict",
+      `Version ${previous} of ${namespace}/${name} was activated meanwhile. See: sallyport op versions ${namespace}/${name}`,
+    );
   await activateVersion(tx, { namespace, name, number, userId: caller.id, ...account });
   await setOpDisabled(tx, namespace, name, false);
   tx.log({
@@ -100,16 +108,9 @@ export async function activate(
       digest: version.digest,
       previous,
       publisher: version.publisher,
-      ...from(account),
     },
   });
 }
-
-/** The host account behind an entry; `loginUid` is the kernel's, of the session that it came from. */
-export const from = ({ uid, loginUid }: HostAccount): { uid: number; loginUid: number | null } => ({
-  uid,
-  loginUid,
-});
 
 export async function describeVersion(
   { store }: Session,
@@ -122,7 +123,7 @@ export async function describeVersion(
     digest: version.digest,
     publisher: (await getUser(store.read, version.publisher))?.name ?? version.publisher,
     published: new Date(version.created).toISOString(),
-    from: from(version as HostAccount),
+    from: { uid: version.uid, loginUid: version.loginUid },
     bytes: version.bytes,
     ...(whole ? { manifest: readManifest(version) } : {}),
   };

@@ -88,11 +88,22 @@ export async function activateVersion(tx: Tx, made: Omit<Activation, "created">)
   );
 }
 
+const ACTIVATION = "namespace, name, number, user_id AS userId, uid, login_uid AS loginUid, created";
+
 /** Newest first. */
 export function listActivations(reader: Reader, namespace: string, name: string): Promise<Activation[]> {
-  const sql = `SELECT namespace, name, number, user_id AS userId, uid, login_uid AS loginUid, created
-    FROM op_activations WHERE namespace = ? AND name = ? ORDER BY id DESC LIMIT 1000`;
+  const sql = `SELECT ${ACTIVATION} FROM op_activations WHERE namespace = ? AND name = ? ORDER BY id DESC LIMIT 1000`;
   return reader.all(sql, [namespace, name]);
+}
+
+/** The last one of a version; undefined: it never was active, or was before activations were kept. */
+export function lastActivation(
+  reader: Reader,
+  { namespace, name, number }: Pick<OpVersion, "namespace" | "name" | "number">,
+): Promise<Activation | undefined> {
+  const sql = `SELECT ${ACTIVATION} FROM op_activations
+    WHERE namespace = ? AND name = ? AND number = ? ORDER BY id DESC LIMIT 1`;
+  return reader.get(sql, [namespace, name, number]);
 }
 
 export function versionByDigest(
@@ -145,18 +156,33 @@ export function activeByAge(reader: Reader): Promise<OpVersion[]> {
   return reader.all(sql);
 }
 
+const WANTED = {
+  active: "(SELECT active FROM ops WHERE namespace = ?1 AND name = ?2)",
+  newest: "(SELECT max(number) FROM op_versions WHERE namespace = ?1 AND name = ?2)",
+};
+
 export function getVersion(
   reader: Reader,
   namespace: string,
   name: string,
-  number: number | "active",
+  number: number | keyof typeof WANTED,
 ): Promise<OpVersion | undefined> {
-  const wanted =
-    number === "active"
-      ? "(SELECT active FROM ops WHERE namespace = ?1 AND name = ?2)"
-      : "CAST(?3 AS INTEGER)";
+  const wanted = typeof number === "number" ? "CAST(?3 AS INTEGER)" : WANTED[number];
   const sql = `SELECT ${VERSION} FROM op_versions v WHERE v.namespace = ?1 AND v.name = ?2 AND v.number = ${wanted}`;
-  return reader.get(sql, number === "active" ? [namespace, name] : [namespace, name, number]);
+  return reader.get(sql, typeof number === "number" ? [namespace, name, number] : [namespace, name]);
+}
+
+/** Of each Op the newest version, where that is newer than the active one and never was active: by "namespace/name". */
+export async function notActivated(reader: Reader): Promise<Map<string, number>> {
+  const sql = `SELECT v.namespace || '/' || v.name AS op, v.number FROM ops o JOIN op_versions v
+      ON v.namespace = o.namespace AND v.name = o.name
+    WHERE v.number > coalesce(o.active, 0)
+      AND v.number = (SELECT max(n.number) FROM op_versions n WHERE n.namespace = v.namespace AND n.name = v.name)
+      AND NOT EXISTS (SELECT 1 FROM op_activations a
+        WHERE a.namespace = v.namespace AND a.name = v.name AND a.number = v.number)
+    LIMIT 10000`;
+  const rows = await reader.all<{ op: string; number: number }>(sql);
+  return new Map(rows.map(({ op, number }) => [op, number]));
 }
 
 /** Newest first. */

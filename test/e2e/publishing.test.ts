@@ -69,7 +69,7 @@ t.test("stored, activated, rolled back; by whom and from where", async (t) => {
     logged(appliance, "op.activated").map(({ sallyport }) => [
       sallyport.version,
       sallyport.previous,
-      sallyport.uid,
+      (sallyport.account as { uid?: number } | undefined)?.uid,
     ]),
     [
       [1, null, uid],

@@ -20,6 +20,13 @@ type Version = {
   from: Account;
   bytes: number;
 };
+type Listed = {
+  op: string;
+  version: number | null;
+  state: string;
+  notActivated: number | null;
+  summary: string;
+};
 type Activation = { version: number; by: string; at: string; from: Account };
 
 /** op validate | test | publish | list | show | versions | activate | rollback | diff | disable */
@@ -60,15 +67,11 @@ export function addOps(program: Program, admin: Admin): void {
       );
     });
   common(op.command("list")).action((_: object, command: Program) =>
-    admin.show<"op.list", { ops: { op: string; version: number | null; state: string; summary: string }[] }>(
-      command,
-      "op.list",
-      {},
-      (d) =>
-        table(
-          ["OP", "VERSION", "STATE", "SUMMARY"],
-          d.ops.map((o) => [o.op, o.version === null ? "-" : String(o.version), o.state, o.summary]),
-        ),
+    admin.show<"op.list", { ops: Listed[] }>(command, "op.list", {}, (d) =>
+      table(
+        ["OP", "VERSION", "STATE", "SUMMARY"],
+        d.ops.map((o) => [o.op, o.version === null ? "-" : String(o.version), stateText(o), o.summary]),
+      ),
     ),
   );
   common(op.command("show <op>"))
@@ -85,29 +88,24 @@ export function addOps(program: Program, admin: Admin): void {
       ),
     );
   common(op.command("versions <op>")).action((name: string, _: object, command: Program) =>
-    admin.show<"op.versions", { active: number | null; versions: Version[]; activations: Activation[] }>(
-      command,
-      "op.versions",
-      { op: name },
-      (d) => [
-        ...table(
-          ["", "VERSION", "PUBLISHED", "BY", "FROM", "DIGEST"],
-          d.versions.map((v) => [
-            v.version === d.active ? "*" : "",
-            String(v.version),
-            v.published,
-            v.publisher,
-            accountText(v.from),
-            v.digest,
-          ]),
-        ),
-        "",
-        ...table(
-          ["ACTIVATED", "VERSION", "BY", "FROM"],
-          d.activations.map((a) => [a.at, String(a.version), a.by, accountText(a.from)]),
-        ),
-      ],
-    ),
+    admin.show<"op.versions", Versions>(command, "op.versions", { op: name }, (d) => [
+      ...table(
+        ["", "VERSION", "PUBLISHED", "BY", "FROM", "DIGEST"],
+        d.versions.map((v) => [
+          v.version === d.active ? "*" : "",
+          String(v.version),
+          v.published,
+          v.publisher,
+          accountText(v.from),
+          v.digest,
+        ]),
+      ),
+      "",
+      ...table(
+        ["ACTIVATED", "VERSION", "BY", "FROM"],
+        d.activations.map((a) => [a.at, String(a.version), a.by, accountText(a.from)]),
+      ),
+    ]),
   );
   common(op.command("activate <op> <version>"))
     .description("make a stored version the one that runs")
@@ -136,14 +134,9 @@ export function addOps(program: Program, admin: Admin): void {
         _: object,
         command: Program,
       ) => {
-        const { active, versions } = (await admin.call(command, "op.versions", { op: name })) as {
-          active: number | null;
-          versions: Version[];
-        };
-        const newest = versions[0]?.version ?? 1;
-        const to = second === undefined ? newest : versionOf(second);
-        const base = active !== null && active !== to ? active : Math.max(1, to - 1);
-        const from = first === undefined ? base : versionOf(first);
+        const known = (await admin.call(command, "op.versions", { op: name })) as Versions;
+        const to = second === undefined ? (known.versions[0]?.version ?? 1) : versionOf(second);
+        const from = first === undefined ? before(name, to, known) : versionOf(first);
         const [a, b] = [await codeOf(admin, command, name, from), await codeOf(admin, command, name, to)];
         const diff = diffBundles(a, b);
         printData({ op: name, from, to, ...diff }, globalsOf(command).json, () =>
@@ -158,6 +151,18 @@ export function addOps(program: Program, admin: Admin): void {
     );
 }
 
+type Versions = { active: number | null; versions: Version[]; activations: Activation[] };
+
+/** What to compare a version with: the active one; for that one itself what was active before, or is older. */
+function before(op: string, to: number, { active, versions, activations }: Versions): number {
+  if (active !== null && active !== to) return active;
+  const from =
+    activations.find(({ version }) => version !== to)?.version ??
+    versions.find(({ version }) => version < to)?.version;
+  if (from !== undefined) return from;
+  throw new SallyportError("not_found", `${op} has no other version to compare with.`);
+}
+
 async function codeOf(admin: Admin, command: Program, op: string, version: number): Promise<Buffer> {
   let bundle: Buffer | undefined;
   const onBytes = (bytes: Buffer) => {
@@ -170,13 +175,18 @@ async function codeOf(admin: Admin, command: Program, op: string, version: numbe
 
 function diffLines(op: string, from: number, to: number, diff: OpDiff): string[] {
   const out = [`${op}: version ${from} -> ${to}`];
-  for (const { key, from: was, to: is } of diff.manifest)
+  if (diff.manifest === null)
+    out.push(`op.yaml of one of them is no longer accepted: only its text is compared.`);
+  for (const { key, from: was, to: is } of diff.manifest ?? [])
     out.push(`${key}: ${JSON.stringify(was)} -> ${JSON.stringify(is)}`);
   for (const { path, change, patch } of diff.files)
     out.push("", `${path}: ${change}`, ...patch.trimEnd().split("\n"));
-  if (diff.manifest.length === 0 && diff.files.length === 0) out.push("No difference.");
+  if (diff.files.length === 0) out.push("No difference.");
   return out;
 }
+
+const stateText = ({ version, state, notActivated }: Listed): string =>
+  version === null || notActivated === null ? state : `${state}; ${notActivated} not activated`;
 
 const accountText = ({ uid, loginUid }: Account): string =>
   uid === null ? "-" : `uid ${uid}${loginUid === null || loginUid === uid ? "" : `, login uid ${loginUid}`}`;

@@ -1,22 +1,25 @@
 import { SallyportError } from "../../core/errors.ts";
-import { getBundle, listActivations, listVersions, type OpVersion, setOpDisabled } from "../../store/ops.ts";
-import { readManifest } from "../access.ts";
 import {
-  activate,
-  demandOn,
-  describeActivation,
-  describeVersion,
-  findVersion,
-  from,
-} from "../op-versions.ts";
+  getBundle,
+  lastActivation,
+  listActivations,
+  listVersions,
+  type OpVersion,
+  setOpDisabled,
+} from "../../store/ops.ts";
+import { readManifest } from "../access.ts";
+import { activate, demandOn, describeActivation, describeVersion, findVersion } from "../op-versions.ts";
 import { rootOf } from "../runtimes.ts";
 import { type CommandContext, type Handlers, WithBytes } from "./command.ts";
 
 export const opVersions: Handlers = {
   "op.show": async ({ session, caller, params }) => {
     const found = await findVersion(session, caller, params.op, params.version ?? "active");
-    const shown = (await describeVersion(session, found.version, true)) as object;
-    return { ...shown, active: found.active === found.version.number, disabled: found.disabled };
+    const { version, active, disabled } = found;
+    const shown = (await describeVersion(session, version, true)) as object;
+    const last = await lastActivation(session.store.read, version);
+    const activated = last === undefined ? null : await describeActivation(session, last);
+    return { ...shown, active: active === version.number, disabled, activated };
   },
   "op.versions": async ({ session, caller, params }) => {
     const { version, active } = await findVersion(session, caller, params.op, "latest");
@@ -48,9 +51,9 @@ export const opVersions: Handlers = {
       );
     }
     const { version } = await findVersion(session, caller, params.op, previous.number);
-    return make(context, version);
+    return make(context, version, current.number);
   },
-  "op.disable": async ({ session, caller, params, account }) => {
+  "op.disable": async ({ session, caller, params }) => {
     const { version } = await findVersion(session, caller, params.op, "latest");
     await demandOn(session, caller, "activate", { ...version, publisher: "" });
     await session.store.mutate(async (tx) => {
@@ -61,12 +64,11 @@ export const opVersions: Handlers = {
         actor: caller.actor,
         op: `${version.namespace}/${version.name}`,
         namespace: version.namespace,
-        data: from(account),
       });
     });
     return { op: `${version.namespace}/${version.name}`, disabled: true };
   },
-  "op.code": async ({ session, caller, params, account }) => {
+  "op.code": async ({ session, caller, params }) => {
     const { version } = await findVersion(session, caller, params.op, params.version ?? "active");
     await demandOn(session, caller, "read_code", version);
     await session.store.mutate((tx) => {
@@ -76,7 +78,7 @@ export const opVersions: Handlers = {
         actor: caller.actor,
         op: `${version.namespace}/${version.name}`,
         namespace: version.namespace,
-        data: { version: version.number, digest: version.digest, ...from(account) },
+        data: { version: version.number, digest: version.digest },
       });
     });
     const bundle = await getBundle(session.store.read, version.digest);
@@ -84,16 +86,17 @@ export const opVersions: Handlers = {
   },
 };
 
-/** What can't run any more is refused before anything changes. */
+/** What can't run any more is refused before anything changes. `instead`: the version that must still be the active one. */
 async function make(
   { session, caller, account }: CommandContext<"op.activate"> | CommandContext<"op.rollback">,
   version: OpVersion,
+  instead?: number,
 ): Promise<unknown> {
   await demandOn(session, caller, "activate", version);
   const manifest = readManifest(version);
   await rootOf(session.store.read, manifest);
   await session.policies.activating(manifest, () =>
-    session.store.mutate((tx) => activate(tx, { caller, account }, version)),
+    session.store.mutate((tx) => activate(tx, { caller, account }, version, instead)),
   );
   return { op: `${version.namespace}/${version.name}`, version: version.number, digest: version.digest };
 }

@@ -4,10 +4,17 @@ import { manifestToJson } from "../../core/manifest.ts";
 import { manifestWarnings, profileWarnings } from "../../core/manifest-warnings.ts";
 import { resourceFaults } from "../../core/resources.ts";
 import { listNamespaces } from "../../store/namespaces.ts";
-import { listOps, listVersions, publishVersion, versionByDigest } from "../../store/ops.ts";
+import {
+  getOp,
+  getVersion,
+  listOps,
+  notActivated,
+  publishVersion,
+  versionByDigest,
+} from "../../store/ops.ts";
 import { tryManifest } from "../access.ts";
 import { visibleOps } from "../find-op.ts";
-import { activate, from, rowOf } from "../op-versions.ts";
+import { activate, rowOf } from "../op-versions.ts";
 import { interpreterWarnings, rootOf } from "../runtimes.ts";
 import type { Session } from "../session.ts";
 import type { CommandContext, Handlers } from "./command.ts";
@@ -45,19 +52,22 @@ export const ops: Handlers = {
           actor: caller.actor,
           op: manifest.op,
           namespace: space,
-          data: { version: published.number, digest, bytes: parts[0]!.length, ...from(account) },
+          data: { version: published.number, digest, bytes: parts[0]!.length },
         });
         if (activates) await activate(tx, context, published);
-        return published;
+        const row = await getOp(tx, space, name);
+        return { version: published.number, active: row?.active === published.number && !row.disabled };
       });
-    const version = activates ? await session.policies.activating(manifest, publish) : await publish();
+    const { version, active } = await (activates
+      ? session.policies.activating(manifest, publish)
+      : publish());
     return {
       op: manifest.op,
-      version: version.number,
+      version,
       digest,
-      active: activates,
+      active,
       warnings: [
-        ...(activates || !params.activate ? [] : [`it is not active: ${mayActivate.reason}`]),
+        ...(active || !params.activate ? [] : [`it is not active: ${mayActivate.reason}`]),
         ...manifestWarnings(manifest),
         ...narrowed,
         ...interpreterWarnings(manifest),
@@ -67,27 +77,52 @@ export const ops: Handlers = {
   },
   "op.list": async ({ session, caller }) => {
     const found = await visibleOps(session.access, session.store.read, caller);
-    const active = found.map((op) => ({
-      op: op.row.name,
-      summary: op.manifest.summary,
-      version: op.version.number,
-      digest: op.version.digest,
-      state: "active",
-    }));
-    return { ops: [...active, ...(await dormant(session, caller))].sort((a, b) => (a.op < b.op ? -1 : 1)) };
+    const newer = await notActivated(session.store.read);
+    const active = found.map(({ row, namespace, manifest, version }): Listed => {
+      // Whoever published what runs now may be the one to activate what comes next.
+      const op = { ...row, publisher: undefined };
+      const may = newer.has(op.name) && session.access.may(caller, "activate", { kind: "op", op, namespace });
+      return {
+        op: op.name,
+        summary: manifest.summary,
+        version: version.number,
+        digest: version.digest,
+        state: "active",
+        notActivated: may ? (newer.get(op.name) ?? null) : null,
+      };
+    });
+    const ops = [...active, ...(await dormant(session, caller, newer))];
+    return { ops: ops.sort((a, b) => (a.op < b.op ? -1 : 1)) };
   },
+};
+
+type Listed = {
+  op: string;
+  summary: string;
+  /** The active one. */
+  version: number | null;
+  digest: string;
+  state: "active" | "disabled" | "not activated";
+  /** A newer version that never was active, for who may activate. */
+  notActivated: number | null;
 };
 
 /** What runs only once somebody activates it, for who may. */
 async function dormant(
   session: Session,
   caller: CommandContext<"op.list">["caller"],
-): Promise<{ op: string; summary: string; version: number | null; digest: string; state: string }[]> {
+  newer: ReadonlyMap<string, number>,
+): Promise<Listed[]> {
   const { store, access } = session;
-  const found = [];
+  const found: Listed[] = [];
   for (const row of await listOps(store.read)) {
     if (!row.disabled && row.active !== null) continue;
-    const version = (await listVersions(store.read, row.namespace, row.name))[0];
+    const version = await getVersion(
+      store.read,
+      row.namespace,
+      row.name,
+      row.active === null ? "newest" : "active",
+    );
     if (version === undefined) continue;
     const resource = {
       kind: "op",
@@ -101,6 +136,7 @@ async function dormant(
       version: row.active,
       digest: version.digest,
       state: row.disabled ? "disabled" : "not activated",
+      notActivated: newer.get(`${row.namespace}/${row.name}`) ?? null,
     });
   }
   return found;
