@@ -102,6 +102,7 @@ export const CATALOGUE = {
   // Log
   "log.heartbeat": row(null, 1, "every five minutes, so that a gap shows", { uptimeMs: N }),
   "log.verified": row(null, 1, "the whole log was verified", { size: N, problem: S }),
+  "log.exported": row("sensitive_read", 3, "the log, or a part of it, was taken out", { format: S, size: N }),
   "log.spool_dropped": row("sys_monitor_disabled", 4, "what happened while sealed outgrew its bound", {
     dropped: N,
   }),

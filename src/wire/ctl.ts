@@ -168,6 +168,12 @@ export const COMMANDS = {
   "audit.log": open(LogFilter),
   "audit.verify": open(empty),
   "audit.checkpoint": open(empty),
+  /** The log up to its newest checkpoint is going to be taken out; `format` for the log. */
+  "audit.export": open(z.strictObject({ format: z.enum(["tiles", "jsonl", "ecs"]) })),
+  /** Entries [from, to) as a bundle, at most 256. */
+  "audit.entries": open(z.strictObject({ from: z.int().min(0), to: z.int().min(1) })),
+  /** Answered with the entry's bytes. */
+  "audit.prove": open(z.strictObject({ index: z.int().min(0) })),
 } as const satisfies Record<string, CommandRule>;
 
 export type Command = keyof typeof COMMANDS;

@@ -2,6 +2,7 @@ import type { Command as Program } from "commander";
 import { SallyportError } from "../../core/errors.ts";
 import type { LogFilter } from "../../wire/ctl.ts";
 import { common } from "../program.ts";
+import { addProofs } from "./audit-proofs.ts";
 import type { Admin } from "./context.ts";
 
 type Line = {
@@ -32,7 +33,7 @@ type Options = {
   before?: string;
 };
 
-/** audit log | verify | checkpoint */
+/** audit log | checkpoint, and what audit-proofs.ts has */
 export function addAudit(program: Program, admin: Admin): void {
   const audit = program.command("audit").description("the log: read it, verify it");
   common(audit.command("log"))
@@ -52,20 +53,6 @@ export function addAudit(program: Program, admin: Admin): void {
         d.entries.map(lineOf),
       ),
     );
-  common(audit.command("verify"))
-    .description("recompute the whole tree and hold it against every signed checkpoint")
-    .action((_: object, command: Program) =>
-      admin.show<"audit.verify", { size: number; root: string; checkpoints: number; vkey: string }>(
-        command,
-        "audit.verify",
-        {},
-        (d) => [
-          `The log is sound: ${d.size} entries, ${d.checkpoints} checkpoints.`,
-          `root  ${d.root}`,
-          `vkey  ${d.vkey}`,
-        ],
-      ),
-    );
   common(audit.command("checkpoint"))
     .description(
       "the newest signed checkpoint; keep one elsewhere and nobody can rewrite what it covers unseen",
@@ -75,6 +62,7 @@ export function addAudit(program: Program, admin: Admin): void {
         d.checkpoint.trimEnd().split("\n"),
       ),
     );
+  addProofs(audit, admin);
 }
 
 function filterOf(o: Options): LogFilter {

@@ -1,10 +1,12 @@
+import { formatProof } from "../../audit/proof.ts";
+import { entriesBundle, TILE_WIDTH } from "../../audit/tiles.ts";
 import { type VerifyReport, verifyLog } from "../../audit/verify.ts";
 import { SallyportError } from "../../core/errors.ts";
 import { latestCheckpoint, listCheckpoints } from "../../store/checkpoints.ts";
 import type { Caller } from "../callers.ts";
 import { adminLog } from "../log-view.ts";
 import type { Session } from "../session.ts";
-import type { Handlers } from "./command.ts";
+import { type Handlers, WithBytes } from "./command.ts";
 
 const APPLIANCE = { kind: "appliance" } as const;
 const BATCH = 500;
@@ -13,15 +15,41 @@ export const audit: Handlers = {
   "audit.log": async ({ session, caller, params }) => ({ entries: await adminLog(session, caller, params) }),
   "audit.checkpoint": async ({ session, caller }) => {
     await session.access.demand(caller, "read_log", APPLIANCE);
-    await session.checkpoints.now();
-    const checkpoint = await latestCheckpoint(session.store.read);
-    if (checkpoint === undefined) throw new SallyportError("not_found", "No checkpoint was signed yet.");
+    const checkpoint = await newest(session);
     return {
       size: checkpoint.size,
       root: checkpoint.root.toString("base64"),
       checkpoint: checkpoint.note,
       vkey: session.history.vkeys[0],
     };
+  },
+  "audit.export": async ({ session, caller, params }) => {
+    await session.access.demand(caller, "read_log", APPLIANCE);
+    const { size, note } = await newest(session);
+    await session.store.mutate((tx) => {
+      const data = { format: params.format, size };
+      tx.log({ type: "log.exported", outcome: "success", actor: caller.actor, data });
+    });
+    return { size, checkpoint: note, origin: session.origin, vkeys: [...session.history.vkeys] };
+  },
+  "audit.entries": async ({ session, caller, params }) => {
+    await session.access.demand(caller, "read_log", APPLIANCE);
+    const { from, to } = params;
+    if (to <= from || to - from > TILE_WIDTH)
+      throw new SallyportError("input_invalid", `At most ${TILE_WIDTH} entries at once.`);
+    const found = await session.store.log.entries(from, Math.min(to, session.store.log.size()));
+    return new WithBytes({ from, count: found.length }, entriesBundle(found));
+  },
+  "audit.prove": async ({ session, caller, params }) => {
+    await session.access.demand(caller, "read_log", APPLIANCE);
+    const { index } = params;
+    if (index >= session.store.log.size())
+      throw new SallyportError("not_found", `Entry ${index}; the log has ${session.store.log.size()}.`);
+    const { size, note } = await newest(session);
+    const hashes = await session.store.log.inclusion(index, size);
+    const proof = formatProof({ index, hashes, checkpoint: note });
+    const data = { index, size, proof, origin: session.origin, vkey: session.history.vkeys[0] };
+    return new WithBytes(data, await session.store.log.entry(index));
   },
   /** Recomputes the whole tree from the stored entries and holds it against every checkpoint that the notary signed. */
   "audit.verify": async ({ session, caller }) => {
@@ -53,6 +81,14 @@ export const audit: Handlers = {
     };
   },
 };
+
+/** A checkpoint over all that is there now. */
+async function newest(session: Session): Promise<{ size: number; root: Buffer; note: string }> {
+  await session.checkpoints.now();
+  const checkpoint = await latestCheckpoint(session.store.read);
+  if (checkpoint === undefined) throw new SallyportError("not_found", "No checkpoint was signed yet.");
+  return checkpoint;
+}
 
 function recordVerified(
   { store }: Session,
