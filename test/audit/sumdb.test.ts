@@ -1,20 +1,14 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import t from "tap";
 import { checkpointText } from "../../src/audit/checkpoint.ts";
 import { makeEntry } from "../../src/audit/event.ts";
 import { rootAt } from "../../src/audit/merkle.ts";
 import { signerFromSeed, signNote } from "../../src/audit/note.ts";
-import {
-  bundleRanges,
-  entriesBundle,
-  entriesPath,
-  tileBytes,
-  tilePath,
-  tilesBetween,
-} from "../../src/audit/tiles.ts";
+import { entriesBundle, entriesPath, tilePath } from "../../src/audit/tiles.ts";
+import { writeTiles } from "../../src/cli/log-export.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
 import { flipped, StoredTree } from "./trees.ts";
 
@@ -23,8 +17,9 @@ t.setTimeout(FILE_TIMEOUT);
 /** Verification by a tool that is not ours: Go's x/mod/sumdb (Debian: golang-go, golang-golang-x-mod-dev). */
 const GOPATH = "/usr/share/gocode";
 const why = goMissing();
-const dir = mkdtempSync(join(tmpdir(), "sumdb-"));
-t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+const made = mkdtempSync(join(tmpdir(), "sumdb-"));
+t.teardown(() => rmSync(made, { recursive: true, force: true }));
+const dir = join(made, "log");
 
 function goMissing(): string | false {
   if (spawnSync("go", ["version"]).error) return "go is not installed (Debian: golang-go)";
@@ -33,7 +28,7 @@ function goMissing(): string | false {
   return false;
 }
 
-const SIZE = 70_000;
+const SIZE = 100_000;
 const OLD = 1234;
 const signer = signerFromSeed("sallyport.example/log", Buffer.alloc(32, 1));
 
@@ -49,24 +44,15 @@ async function exportLog(): Promise<void> {
       }).bytes,
   );
   const tree = StoredTree.of(entries);
-  const put = (path: string, bytes: Uint8Array | string) => {
-    mkdirSync(dirname(join(dir, path)), { recursive: true });
-    writeFileSync(join(dir, path), bytes);
-  };
   const note = async (size: number) =>
     signNote(checkpointText({ origin: signer.name, size, root: await rootAt(size, tree.source) }), [signer]);
-  put("vkey", `${signer.vkey}\n`);
-  put("checkpoint", await note(SIZE));
-  put("checkpoint.old", await note(OLD));
-  // In two steps, as a growing log writes them.
-  for (const tile of [...tilesBetween(0, OLD), ...tilesBetween(OLD, SIZE)])
-    put(tilePath(tile.level, tile.index, tile.width), await tileBytes(tile, tree.source));
-  for (const { index, width } of bundleRanges(0, SIZE))
-    put(entriesPath(index, width), entriesBundle(entries.slice(index * 256, index * 256 + width)));
+  const head = { size: SIZE, checkpoint: await note(SIZE), origin: signer.name, vkeys: [signer.vkey] };
+  await writeTiles(dir, head, async (from, to) => entriesBundle(entries.slice(from, to)));
+  writeFileSync(join(dir, "checkpoint.old"), await note(OLD));
 }
 
 t.test("Go's sumdb reads the exported log and rejects a changed one", { skip: why }, async (t) => {
-  const binary = join(dir, "sumdb-check");
+  const binary = join(made, "sumdb-check");
   execFileSync("go", ["build", "-o", binary, join(import.meta.dirname, "sumdb", "main.go")], {
     env: {
       ...process.env,
@@ -88,9 +74,9 @@ t.test("Go's sumdb reads the exported log and rejects a changed one", { skip: wh
     writeFileSync(file, before);
   };
   rejects(entriesPath(100), (bytes) => flipped(bytes, 50), /REJECTED entry 25600 /);
-  rejects(entriesPath(273, 112), (bytes) => bytes.subarray(0, -1), /REJECTED entry 69999 /);
+  rejects(entriesPath(390, 160), (bytes) => bytes.subarray(0, -1), /REJECTED entry 99999 /);
   rejects(tilePath(0, 0), (bytes) => flipped(bytes), /REJECTED/);
-  rejects(tilePath(1, 1, 17), (bytes) => flipped(bytes, 3), /REJECTED/);
+  rejects(tilePath(1, 1, 134), (bytes) => flipped(bytes, 3), /REJECTED/);
   rejects(tilePath(2, 0, 1), (bytes) => flipped(bytes), /REJECTED/);
   rejects("checkpoint", (bytes) => flipped(bytes, bytes.length - 10), /REJECTED note.Open/);
   rejects("checkpoint.old", (bytes) => flipped(bytes, 25), /REJECTED note.Open/);
