@@ -2,10 +2,13 @@ import { createAuthorizer } from "../../src/core/authorizer.ts";
 import { encodeBundle, openBundle } from "../../src/core/bundle.ts";
 import { manifestToJson } from "../../src/core/manifest.ts";
 import type { ResourceModes } from "../../src/core/resources.ts";
+import type { Secret } from "../../src/core/secret.ts";
 import { Access } from "../../src/keeper/access.ts";
 import { type Caller, hostCaller } from "../../src/keeper/callers.ts";
 import type { RunListener, RunView } from "../../src/keeper/run-types.ts";
 import { Runs } from "../../src/keeper/runs.ts";
+import { Secrets } from "../../src/keeper/secrets.ts";
+import { randomKey } from "../../src/keys/memory.ts";
 import { addGrant } from "../../src/store/grants.ts";
 import { addNamespace } from "../../src/store/namespaces.ts";
 import { activateVersion, publishVersion } from "../../src/store/ops.ts";
@@ -27,6 +30,10 @@ export class Rig {
   readonly scratch: Scratch;
   readonly failures: unknown[] = [];
   readonly sent: Message[] = [];
+  /** Binary parts of each message sent. */
+  readonly parts: (Uint8Array | Secret)[][] = [];
+  readonly wrapping = randomKey();
+  secrets!: Secrets;
   store!: Store;
   runs!: Runs;
   caller!: Caller;
@@ -58,6 +65,7 @@ export class Rig {
     await publish(real, concurrency, more);
     rig.caller = await hostCaller(real.read, { uid: UID, loginUid: null });
     rig.store = rig.#guarded(real);
+    rig.secrets = new Secrets({ store: rig.store, wrapping: rig.wrapping });
     const authorizer = createAuthorizer({
       schema: SCHEMA,
       policies: [...DEFAULTS, { name: "site", text: site }],
@@ -70,11 +78,13 @@ export class Rig {
           rig.onSlotWanted();
           return rig.connected;
         },
-        send: (_, message) => {
+        send: (_, message, parts = []) => {
           if (rig.connected) rig.sent.push(message);
+          if (rig.connected) rig.parts.push([...parts]);
           return rig.connected;
         },
       },
+      secrets: rig.secrets,
       failed: (error) => rig.failures.push(error),
     });
     return rig;
