@@ -8,14 +8,14 @@ const COMMON: readonly Buffer[] =
     .split(" ")
     .map((word) => Buffer.from(word));
 
-/** Why a value can't be kept as a secret, as the rest of a sentence that tells nothing of it; null: it can. */
+/** Why a value can't be kept as a secret, as a sentence that tells nothing of it; null: it can. */
 export function secretFault(value: Uint8Array): string | null {
-  if (value.length === 0) return "is empty";
-  if (value.length > SECRET_BYTES) return `is longer than ${SECRET_BYTES / 1024} KiB`;
+  if (value.length === 0) return "The value is empty.";
+  if (value.length > SECRET_BYTES) return `The value is longer than ${SECRET_BYTES / 1024} KiB.`;
   if (value.length < LEAST)
-    return `is shorter than ${LEAST} bytes, so that it could not be taken out of an Op's output`;
+    return `The value is shorter than ${LEAST} bytes, so that it could not be taken out of an Op's output.`;
   if (COMMON.some((word) => isWord(value, word)))
-    return "is a common word, so that taking it out of an Op's output would take out much else";
+    return "The value is a common word, so that taking it out of an Op's output would take out much else.";
   return null;
 }
 

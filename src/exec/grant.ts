@@ -1,6 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { bundleDigest, decodeBundle } from "../core/bundle.ts";
 import { SallyportError } from "../core/errors.ts";
+import type { Secret } from "../core/secret.ts";
 import { asset } from "../host/asset.ts";
 import { NETWORK_ENV } from "./network-env.ts";
 import type { LaunchSpec, SpecFile } from "./spec.ts";
@@ -39,7 +40,7 @@ export type ShippedProfile = (typeof SHIPPED_PROFILES)[number];
 export interface Grant {
   readonly run: string;
   readonly spec: LaunchSpec;
-  readonly secrets: readonly { readonly name: string; readonly value: Uint8Array }[];
+  readonly secrets: readonly { readonly name: string; readonly value: Secret }[];
   readonly outputBytes: number;
 }
 
@@ -69,7 +70,7 @@ const ETC: Readonly<Record<string, string>> = {
 export function makeGrant(
   order: RunOrder,
   bundle: Uint8Array,
-  secrets: readonly Uint8Array[],
+  secrets: readonly Secret[],
   cgroupRequired: boolean,
   program?: Uint8Array,
 ): Grant {
@@ -80,11 +81,14 @@ export function makeGrant(
     throw refused(`${order.secrets.length} secrets were ordered and ${secrets.length} came`);
   checkLimits(order.limits);
   const files = [...opFiles(bundle, order.input), ...etcFiles()];
-  const env = { ...baseEnv(order), ...(order.egress === undefined ? {} : NETWORK_ENV) };
+  const env: Record<string, string | Secret> = {
+    ...baseEnv(order),
+    ...(order.egress === undefined ? {} : NETWORK_ENV),
+  };
   const named = order.secrets.map(({ name, as }, i) => {
     const value = secrets[i]!;
-    checkSecret(name, value, as);
-    if (as === "env") env[name] = Buffer.from(value).toString("utf8");
+    value.use((bytes) => checkSecret(name, bytes, as));
+    if (as === "env") env[name] = value;
     else files.push({ tree: "secrets", path: name, mode: 0o400, bytes: value });
     return { name, value };
   });

@@ -3,7 +3,7 @@ import { SallyportError } from "../core/errors.ts";
 import { harden } from "../host/harden.ts";
 import { FD_MASK, type Hello, killFrame, type LauncherFrame, LauncherReader, runFrame } from "./frames.ts";
 import type { Grant } from "./grant.ts";
-import { compileSecrets } from "./redact.ts";
+import { compileSecrets, type SecretForms } from "./redact.ts";
 import { launchFailed, type RunResult } from "./result.ts";
 import { LiveRun, type RunHandlers } from "./run.ts";
 import { encodeSpec } from "./spec.ts";
@@ -30,6 +30,13 @@ export interface Launcher {
 /** Takes over the descriptor. */
 export function openLauncher(fd: number): Launcher {
   return new LauncherClient(fd);
+}
+
+/** What redaction looks for; it copies what it needs of the values. */
+function formsOf({ secrets }: Grant): SecretForms | null {
+  const lent: { name: string; value: Uint8Array }[] = [];
+  for (const { name, value } of secrets) value.use((bytes) => lent.push({ name, value: bytes }));
+  return compileSecrets(lent);
 }
 
 class LauncherClient implements Launcher {
@@ -109,7 +116,7 @@ class LauncherClient implements Launcher {
         wallMs: grant.spec.limits.wallMs,
         graceMs: grant.spec.limits.graceMs,
         outputBytes: grant.outputBytes,
-        secrets: compileSecrets(grant.secrets),
+        secrets: formsOf(grant),
         handlers,
         kill: (signal) => this.#kill(handle, signal),
       });

@@ -1,8 +1,9 @@
 import type { OciEngine } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import { LAUNCH_BYTES } from "../core/launch-size.ts";
+import { Secret } from "../core/secret.ts";
 import { bindRecord, type SpecBind } from "../host/bind.ts";
-import { record, u32 } from "../host/tlv.ts";
+import { pieces, record, u32 } from "../host/tlv.ts";
 
 /** Record types of the launcher's spec (sandbox/spec.h). */
 const TYPE = {
@@ -57,13 +58,13 @@ export interface SpecFile {
   /** Relative; parents are made by the launcher. */
   readonly path: string;
   readonly mode: number;
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array | Secret;
 }
 
 /** Everything one run is given. Times in ms, sizes in bytes, cpu in cores. */
 export interface LaunchSpec {
   readonly argv: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Readonly<Record<string, string | Secret>>;
   readonly cwd: string;
   readonly hostname: string;
   readonly seccomp: Uint8Array;
@@ -91,16 +92,23 @@ export interface LaunchSpec {
   readonly learn?: Uint8Array;
 }
 
-/** Encodes a spec as the launcher reads it. Throws `launch_failed` when it passes one of the launcher's bounds. */
+/**
+ * Encodes a spec as the launcher reads it, in memory of its own, which the caller wipes: of a secret's bytes it is the one copy.
+ * Throws `launch_failed` when it passes one of the launcher's bounds.
+ */
 export function encodeSpec(spec: LaunchSpec): Buffer {
   const env = Object.entries(spec.env);
   bound("arguments", spec.argv.length, SPEC_BOUNDS.argv);
   bound("environment variables", env.length, SPEC_BOUNDS.env);
   bound("files", spec.files.length, SPEC_BOUNDS.files);
   bound("resources of the host", spec.binds?.length ?? 0, SPEC_BOUNDS.binds);
-  const out: Buffer[] = [record(TYPE.version, u32(1))];
+  const out: Uint8Array[] = [record(TYPE.version, u32(1))];
   for (const element of spec.argv) out.push(record(TYPE.argv, text(element, "argument")));
-  for (const [name, value] of env) out.push(record(TYPE.env, text(`${name}=${value}`, "environment")));
+  for (const [name, value] of env) {
+    const begin = text(`${name}=`, "environment");
+    if (typeof value === "string") out.push(record(TYPE.env, begin, text(value, "environment")));
+    else value.use((bytes) => out.push(...pieces(TYPE.env, begin, bytes)));
+  }
   out.push(record(TYPE.cwd, text(spec.cwd, "cwd")), record(TYPE.hostname, text(spec.hostname, "hostname")));
   out.push(record(TYPE.ids, u32(1000, 1000)));
   const { wallMs, graceMs, memoryBytes, pids, cpu, tmpBytes } = spec.limits;
@@ -128,13 +136,26 @@ export function encodeSpec(spec: LaunchSpec): Buffer {
   for (const file of spec.files) {
     const header = fileHeader(file);
     names += 8 + header.length;
-    content += file.bytes.length;
-    out.push(record(TYPE.file, header, file.bytes));
+    lent(file.bytes, (bytes) => {
+      content += bytes.length;
+      out.push(...pieces(TYPE.file, header, bytes));
+    });
   }
   bound("bytes of file content", content, SPEC_BOUNDS.fileBytes);
   bound("bytes of file names", names, SPEC_BOUNDS.nameBytes);
   bound("bytes of arguments and environment", other, SPEC_BOUNDS.otherBytes);
-  return Buffer.concat(out);
+  const whole = Buffer.allocUnsafeSlow(out.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of out) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function lent(bytes: Uint8Array | Secret, take: (bytes: Uint8Array) => void): void {
+  if (bytes instanceof Secret) bytes.use(take);
+  else take(bytes);
 }
 
 function limit(id: number, value: number): Buffer {

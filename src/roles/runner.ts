@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { ENGINES, type Engine } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import type { HostFacts } from "../core/host-facts.ts";
+import { Secret, wipeAll } from "../core/secret.ts";
 import { type EngineReport, testEngines } from "../exec/engines.ts";
 import { makeGrant } from "../exec/grant.ts";
 import { type Launcher, openLauncher, type Run } from "../exec/launch.ts";
@@ -13,7 +14,6 @@ import type { RunHandlers } from "../exec/run.ts";
 import { withRuntime } from "../exec/runtime.ts";
 import { NO_CGROUP, type SelfTest, selfTest } from "../exec/selftest.ts";
 import { readHostFacts } from "../host/facts.ts";
-import { harden } from "../host/harden.ts";
 import { type HostResource, HostResources } from "../host/resources.ts";
 import { confineRole, inheritedFd, keeperSocket, roleOptions } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
@@ -159,10 +159,11 @@ class Runner {
 
   #order(order: MessageOf<"run.order">, parts: Buffer[]): void {
     const { run, engine = "native" } = order;
-    const [bundle, ...secrets] = parts;
+    const [bundle, ...values] = parts;
+    const secrets = values.map((value) => new Secret(value));
     const refused = this.#why(run);
     if (refused !== null) {
-      wipe(secrets);
+      wipeAll(secrets);
       this.#finish(run, launchFailed(refused));
     } else if (engine === "native") this.#launch(order, bundle!, secrets);
     else void this.#launchOnceTried(order, engine, bundle!, secrets);
@@ -173,7 +174,7 @@ class Runner {
     order: MessageOf<"run.order">,
     engine: Engine,
     bundle: Buffer,
-    secrets: readonly Buffer[],
+    secrets: readonly Secret[],
   ): Promise<void> {
     const { run } = order;
     const waiting = new Waiting();
@@ -184,11 +185,11 @@ class Runner {
       this.#launch(order, bundle, secrets);
       return;
     }
-    wipe(secrets);
+    wipeAll(secrets);
     this.#finish(run, fault === null ? canceledEarly() : launchFailed(fault));
   }
 
-  #launch(order: MessageOf<"run.order">, bundle: Buffer, secrets: readonly Buffer[]): void {
+  #launch(order: MessageOf<"run.order">, bundle: Buffer, secrets: readonly Secret[]): void {
     const { run } = order;
     let live: Run;
     try {
@@ -206,15 +207,15 @@ class Runner {
       const profile = ownProfile(order, bundle);
       live = profile === null ? start() : this.#profiles.run(profile, start);
     } catch (error) {
-      wipe(secrets);
+      wipeAll(secrets);
       this.#finish(
         run,
         launchFailed(error instanceof SallyportError ? error.detail || error.message : `${error}`),
       );
       return;
     }
-    if (live.begun === undefined) wipe(secrets);
-    else void live.begun.then(() => wipe(secrets));
+    if (live.begun === undefined) wipeAll(secrets);
+    else void live.begun.then(() => wipeAll(secrets));
     this.#runs.set(run, live);
     void live.finished.then((result) => {
       this.#runs.delete(run);
@@ -252,10 +253,6 @@ class Runner {
   #finish(run: string, result: RunResult): void {
     this.#keeper.send({ type: "run.finished", run, ...result, denied: result.denied.map((d) => ({ ...d })) });
   }
-}
-
-function wipe(secrets: readonly Uint8Array[]): void {
-  for (const secret of secrets) harden().wipe(secret);
 }
 
 /** A run whose engine is still being tried. */

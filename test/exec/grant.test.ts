@@ -4,8 +4,10 @@ import { BUNDLE_LIMITS, bundleDigest, encodeBundle } from "../../src/core/bundle
 import { SallyportError } from "../../src/core/errors.ts";
 import { sizeFault } from "../../src/core/launch-size.ts";
 import { parseManifest } from "../../src/core/manifest.ts";
+import { Secret } from "../../src/core/secret.ts";
 import { makeGrant, type RunOrder } from "../../src/exec/grant.ts";
 import { encodeSpec, type LaunchSpec } from "../../src/exec/spec.ts";
+import { keyCopy } from "../../src/keys/memory.ts";
 
 const bundle = encodeBundle([
   { path: "main.sh", mode: 0o755, bytes: Buffer.from("#!/bin/sh\n") },
@@ -24,9 +26,11 @@ const order: RunOrder = {
   secrets: [],
 };
 
+const secret = (value: Uint8Array | string) => new Secret(keyCopy(Buffer.from(value as string)));
+
 const refusal = (change: Partial<RunOrder>, secrets: Buffer[] = [], bytes: Uint8Array = bundle): string => {
   try {
-    makeGrant({ ...order, ...change }, bytes, secrets, false);
+    makeGrant({ ...order, ...change }, bytes, secrets.map(secret), false);
     return "";
   } catch (error) {
     if (!(error instanceof SallyportError)) throw error;
@@ -42,7 +46,7 @@ t.test("what the Op is given, and nothing else", async (t) => {
   const { spec, secrets: named } = makeGrant(
     { ...order, secrets },
     bundle,
-    [Buffer.from("k"), Buffer.from("t")],
+    [secret("k"), secret("t")],
     false,
   );
   t.strictSame(Object.keys(spec.env).sort(), [
@@ -54,6 +58,7 @@ t.test("what the Op is given, and nothing else", async (t) => {
     "SALLYPORT_RUN",
     "TOKEN",
   ]);
+  t.notMatch(JSON.stringify(spec), /"t"|"k"/, "printed, the spec shows no value");
   t.notOk(spec.argv.some((a) => a.includes("t") && a.includes("k")));
   const files = spec.files.map((f) => `${f.tree}/${f.path} ${f.mode.toString(8)}`);
   t.strictSame(files, [

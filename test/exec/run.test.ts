@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { Secret } from "../../src/core/secret.ts";
+import { keyCopy } from "../../src/keys/memory.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
 import { begin, type PlainGrant, runOp, sh, startLauncher } from "./launcher.ts";
 
@@ -117,7 +119,7 @@ t.test("a reader that takes nothing holds its own Op back, no other, and memory 
 t.test("a secret: a file for the Op, never in its output, however it is written", async (t) => {
   const value = Buffer.from(`${randomBytes(12).toString("base64")}/+ $`);
   const seen = await op({
-    secrets: [{ name: "KEY", value }],
+    secrets: [{ name: "KEY", value: new Secret(keyCopy(value)) }],
     files: [{ tree: "secrets", path: "KEY", mode: 0o400, bytes: value }],
     argv: sh(`
       stat -c '%a %U' /run/secrets/KEY; wc -c < /run/secrets/KEY

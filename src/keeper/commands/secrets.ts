@@ -119,7 +119,7 @@ async function put(
     const at = await managed({ session, caller }, params);
     const expires = futureOf(session.now(), params.expires);
     const fault = value.use(secretFault);
-    if (fault !== null) throw await refused({ session, caller }, at, `The value ${fault}.`);
+    if (fault !== null) throw await refused({ session, caller }, at, fault);
     const version = await session.store.mutate(async (tx) => {
       const row = await getSecret(tx, at);
       const isThere = row !== undefined && row.version !== null;
