@@ -1,152 +1,230 @@
-import { Automaton } from "./automaton.ts";
+import { SallyportError } from "../core/errors.ts";
+import { secretFault } from "../core/secret-value.ts";
+import { Matcher, type Needle } from "./matcher.ts";
 import { patternsOf } from "./patterns.ts";
+import { Squeezed, Text } from "./squeeze.ts";
 
 /** Takes secrets out of a stream. What may be the beginning of one is held back until it is decided. */
 export interface Redactor {
+  /** What it returns may share memory with `chunk`. */
   push(chunk: Buffer): Buffer;
   /** The rest, at the end of the stream. */
   end(): Buffer;
 }
 
-/** White space between two characters of an encoded secret that is looked through; more than that separates. */
-const LOOSE_GAP = 64;
+/** Told of secrets that were taken out, each time some were. */
+export type Seen = (name: string, count: number) => void;
 
 /** The forms of a run's values, ready to be looked for; made once, used by every stream of the run. */
 export interface SecretForms {
   readonly names: readonly string[];
-  readonly exact: Automaton;
-  readonly loose: Automaton;
-  readonly longestLoose: number;
+  readonly exact: Matcher;
+  readonly loose: Matcher;
 }
 
-/** Copies what it needs of the values: the caller may wipe them afterwards. Null when there is nothing to look for. */
+/** So many characters of a form that may be wrapped are not held when white space comes after them. */
+const LEAD = 3;
+/** Where a text ends, at its own end or because it was cut, so much of a secret's beginning is taken out as well. */
+const CUT_FROM = 8;
+/** Of all forms of a run's secrets together. */
+const FORMS_BYTES = 16 * 1024 * 1024;
+const FORMS = 60_000;
+
+/**
+ * Copies what it needs of the values: the caller may wipe them afterwards. Null when there is nothing to look for. Throws
+ * `launch_failed` when a value can't be kept out of output (`secretFault`), or when there are too many forms to look for.
+ */
 export function compileSecrets(secrets: readonly { name: string; value: Uint8Array }[]): SecretForms | null {
-  const patterns = secrets.flatMap(({ name, value }) => patternsOf(name, value));
-  if (patterns.length === 0) return null;
-  const names = secrets.map((s) => s.name);
-  const of = (loose: boolean) =>
-    patterns.filter((p) => p.loose === loose).map((p) => ({ bytes: p.bytes, name: names.indexOf(p.name) }));
-  const longestLoose = Math.max(1, ...patterns.map((p) => (p.loose ? p.bytes.length : 0)));
-  return { names, exact: new Automaton(of(false)), loose: new Automaton(of(true)), longestLoose };
+  if (secrets.length === 0) return null;
+  const needles: { exact: Needle[]; loose: Needle[] } = { exact: [], loose: [] };
+  let size = 0;
+  for (const [index, { name, value }] of secrets.entries()) {
+    const fault = secretFault(value);
+    if (fault !== null)
+      throw new SallyportError("launch_failed", `The secret ${name} can't be used. ${fault}`);
+    for (const { bytes, loose } of patternsOf(name, value)) {
+      needles[loose ? "loose" : "exact"].push({ bytes, name: index });
+      size += bytes.length;
+      if (size > FORMS_BYTES || needles.exact.length + needles.loose.length > FORMS)
+        throw new SallyportError(
+          "launch_failed",
+          "The Op's secrets hold more lines and fields than can be kept out of its output. Give it fewer or smaller ones.",
+        );
+    }
+  }
+  return {
+    names: secrets.map(({ name }) => name),
+    exact: new Matcher(needles.exact),
+    loose: new Matcher(needles.loose),
+  };
 }
 
 /**
  * A redactor for one stream. Each value, in the forms of `patternsOf`, becomes `[secret NAME]`, across chunk borders
  * too; overlapping finds become one. Without values the bytes pass as they are.
  */
-export function createRedactor(forms: SecretForms | null): Redactor {
+export function createRedactor(forms: SecretForms | null, seen?: Seen): Redactor {
   if (forms === null) return { push: (chunk) => chunk, end: () => Buffer.alloc(0) };
-  return new SecretRedactor(forms);
+  return new SecretRedactor(forms, seen);
 }
 
-/** Redacts a text that is whole by itself. */
-export function redactText(forms: SecretForms | null, text: string): string {
+/** Redacts a text that is whole by itself, or was cut at its end. */
+export function redactText(forms: SecretForms | null, text: string, seen?: Seen): string {
   if (forms === null) return text;
-  const redactor = createRedactor(forms);
+  const redactor = createRedactor(forms, seen);
   return Buffer.concat([redactor.push(Buffer.from(text)), redactor.end()]).toString("utf8");
 }
 
 type Find = { from: number; to: number; name: number };
 
 class SecretRedactor implements Redactor {
-  readonly #names: readonly string[];
-  readonly #exact: Automaton;
-  readonly #loose: Automaton;
-  /** Positions below are absolute in the stream; `#base` is that of the first byte held. */
-  #base = 0;
-  #held: Buffer = Buffer.alloc(0);
-  #exactState = 0;
-  #looseState = 0;
-  /** Where the last characters that count for the loose automaton stood: a ring as long as its longest pattern. */
-  readonly #ring: Float64Array;
-  #ringAt = 0;
-  #gap = 0;
-  #finds: Find[] = [];
+  readonly #forms: SecretForms;
+  readonly #seen: Seen | undefined;
+  /** What is held, then the chunk. Positions below are in it. */
+  #text = new Text(0);
+  #squeezed = new Squeezed(this.#text);
+  #held = 0;
+  /** What stands before was given out, or replaced; it is held for what may begin in it. */
+  #given = 0;
+  /** Where the last secret that was replaced ended. */
+  #covered = 0;
 
-  constructor(forms: SecretForms) {
-    this.#names = forms.names;
-    this.#exact = forms.exact;
-    this.#loose = forms.loose;
-    this.#ring = new Float64Array(1 + forms.longestLoose);
+  constructor(forms: SecretForms, seen: Seen | undefined) {
+    this.#forms = forms;
+    this.#seen = seen;
   }
 
   push(chunk: Buffer): Buffer {
-    const start = this.#base + this.#held.length;
-    this.#held = this.#held.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#held, chunk]);
-    for (let i = 0; i < chunk.length; i++) this.#look(chunk[i]!, start + i);
-    const end = start + chunk.length;
-    const exactFrom = end - this.#exact.depth(this.#exactState);
-    const looseDepth = this.#loose.depth(this.#looseState);
-    const looseFrom = looseDepth === 0 ? end : this.#position(looseDepth);
-    return this.#release(Math.min(exactFrom, looseFrom));
+    const length = this.#held + chunk.length;
+    this.#makeRoom(length);
+    this.#text.bytes.set(chunk, this.#held);
+    const finds = this.#find(length);
+    const exact = this.#forms.exact.beginning(this.#text.bytes, 0, length)?.at ?? length;
+    const loose = this.#looseBeginning(length);
+    const until = loose.isShort ? exact : Math.min(exact, loose.at);
+    return this.#release(finds, { until, keep: Math.min(exact, loose.at), length, chunk });
   }
 
   end(): Buffer {
-    return this.#release(this.#base + this.#held.length);
+    const length = this.#held;
+    const finds = this.#find(length);
+    const { exact, loose } = this.#forms;
+    const cut = exact.beginning(this.#text.bytes, 0, length);
+    if (cut !== null && length - cut.at >= CUT_FROM) finds.push({ from: cut.at, to: length, name: cut.name });
+    const { text, size } = this.#squeezed;
+    const wrapped = loose.beginning(text.bytes, 0, size);
+    if (wrapped !== null && size - wrapped.at >= CUT_FROM)
+      finds.push({
+        from: this.#squeezed.origin(wrapped.at),
+        to: this.#squeezed.origin(size - 1) + 1,
+        name: wrapped.name,
+      });
+    return this.#release(finds, { until: length, keep: length, length, chunk: null });
   }
 
-  #look(byte: number, at: number): void {
-    this.#exactState = this.#exact.step(this.#exactState, byte);
-    const length = this.#exact.matchLength(this.#exactState);
-    if (length > 0) this.#found(at + 1 - length, at + 1, this.#exact.matchName(this.#exactState));
-    if (byte === 0x20 || (byte >= 0x09 && byte <= 0x0d) || byte === 0x3a) {
-      if (this.#looseState !== 0 && ++this.#gap > LOOSE_GAP) this.#looseState = 0;
-      return;
+  #makeRoom(length: number): void {
+    if (length <= this.#text.room) return;
+    const text = new Text(Math.max(length, 2 * this.#text.room));
+    text.bytes.set(this.#text.bytes.subarray(0, this.#held));
+    this.#text = text;
+    this.#squeezed = new Squeezed(text);
+  }
+
+  #find(length: number): Find[] {
+    const finds: Find[] = [];
+    const { bytes, words } = this.#text;
+    this.#forms.exact.scan(bytes, words, length, (from, to, name) => finds.push({ from, to, name }));
+    const squeezed = this.#squeezed;
+    squeezed.fill(length);
+    this.#forms.loose.scan(squeezed.text.bytes, squeezed.text.words, squeezed.size, (first, after, name) => {
+      const from = squeezed.origin(first);
+      const to = squeezed.origin(after - 1) + 1;
+      if (!squeezed.parted(from, to)) finds.push({ from, to, name });
+    });
+    return finds;
+  }
+
+  /**
+   * Where a form begins that may be wrapped, and whether it is only a few characters with white space after them: those are let
+   * go, else the end of every other line would wait for the next, and if it was one, the rest of the form is taken out.
+   */
+  #looseBeginning(length: number): { at: number; isShort: boolean } {
+    const squeezed = this.#squeezed;
+    const { bytes } = squeezed.text;
+    for (let from = 0; ; ) {
+      const open = this.#forms.loose.beginning(bytes, from, squeezed.size);
+      if (open === null) return { at: length, isShort: false };
+      const at = squeezed.origin(open.at);
+      const isShort = squeezed.size - open.at <= LEAD && squeezed.origin(squeezed.size - 1) + 1 < length;
+      if (!squeezed.parted(at, length)) return { at, isShort };
+      from = open.at + 1;
     }
-    this.#gap = 0;
-    this.#looseState = this.#loose.step(this.#looseState, byte);
-    this.#ring[this.#ringAt] = at;
-    this.#ringAt = (this.#ringAt + 1) % this.#ring.length;
-    const looseLength = this.#loose.matchLength(this.#looseState);
-    if (looseLength > 0)
-      this.#found(this.#position(looseLength), at + 1, this.#loose.matchName(this.#looseState));
   }
 
-  /** Where the character stood that is the nth before now among those that the loose automaton saw. */
-  #position(nth: number): number {
-    const size = this.#ring.length;
-    return this.#ring[(this.#ringAt - nth + size) % size]!;
-  }
-
-  #found(from: number, to: number, name: number): void {
-    let find = { from, to, name };
-    for (
-      let last = this.#finds.at(-1);
-      last !== undefined && last.to > find.from;
-      last = this.#finds.at(-1)
-    ) {
-      find = {
-        from: Math.min(last.from, find.from),
-        to: Math.max(last.to, find.to),
-        name: last.to - last.from >= find.to - find.from ? last.name : find.name,
-      };
-      this.#finds.pop();
+  /**
+   * Gives out what stands before `until`, with the finds there replaced, and holds the text from `keep` on. A find that reaches
+   * past `until` is replaced now, and the rest of it left out later together with what overlaps it. `chunk`: what the text from
+   * `#held` on was copied from.
+   */
+  #release(finds: Find[], o: { until: number; keep: number; length: number; chunk: Buffer | null }): Buffer {
+    const { until, length, chunk } = o;
+    if (finds.length === 0 && this.#held === 0 && chunk !== null) {
+      this.#given = until;
+      this.#hold(o.keep, length);
+      return chunk.subarray(0, until);
     }
-    this.#finds.push(find);
-  }
-
-  /** Gives out what stands before `until`, with the finds there replaced; a find that reaches past it waits whole. */
-  #release(until: number): Buffer {
     const out: Buffer[] = [];
-    let at = this.#base;
-    let stop = until;
-    while (this.#finds.length > 0) {
-      const find = this.#finds[0]!;
-      if (find.from >= stop) break;
-      if (find.to > stop) {
-        stop = find.from;
-        break;
+    const counts = new Map<number, number>();
+    let at = this.#given;
+    for (const find of merged(finds)) {
+      if (find.to <= at) continue;
+      if (find.from >= until) break;
+      if (find.from >= this.#covered) {
+        if (find.from > at) out.push(this.#text.bytes.subarray(at, find.from));
+        out.push(Buffer.from(this.#label(find.name)));
+        counts.set(find.name, (counts.get(find.name) ?? 0) + 1);
       }
-      this.#finds.shift();
-      out.push(this.#held.subarray(at - this.#base, find.from - this.#base));
-      out.push(Buffer.from(`[secret ${this.#names[find.name]}]`));
-      at = find.to;
+      at = this.#covered = find.to;
     }
-    if (stop > at) out.push(this.#held.subarray(at - this.#base, stop - this.#base));
-    const released = Math.max(at, stop);
+    if (until > at) out.push(this.#text.bytes.subarray(at, until));
+    // A copy: the text is written over by the next chunk.
     const result = Buffer.concat(out);
-    this.#held = Buffer.from(this.#held.subarray(released - this.#base));
-    this.#base = released;
+    this.#given = Math.max(at, until);
+    this.#hold(o.keep, length);
+    for (const [name, count] of counts) this.#seen?.(this.#forms.names[name]!, count);
     return result;
   }
+
+  #hold(from: number, length: number): void {
+    this.#text.bytes.copyWithin(0, from, length);
+    this.#held = length - from;
+    this.#given = Math.max(0, this.#given - from);
+    this.#covered = Math.max(0, this.#covered - from);
+  }
+
+  #label(name: number): string {
+    return `[secret ${this.#forms.names[name]}]`;
+  }
+}
+
+/** In their order, those that overlap as one, by the name of the longest. */
+function merged(finds: Find[]): Find[] {
+  const all: Find[] = [];
+  finds.sort((a, b) => a.from - b.from || b.to - a.to);
+  let longest = 0;
+  for (const find of finds) {
+    const last = all.at(-1);
+    const size = find.to - find.from;
+    if (last === undefined || find.from >= last.to) {
+      all.push({ ...find });
+      longest = size;
+      continue;
+    }
+    if (size > longest) {
+      last.name = find.name;
+      longest = size;
+    }
+    last.to = Math.max(last.to, find.to);
+  }
+  return all;
 }
