@@ -381,6 +381,12 @@ export const CATALOGUE = {
     truncated: B,
     denied: S,
     code: S,
+    printed: S,
+  }),
+  "secret.printed": row(null, 4, "an Op wrote a secret to its output, where it was replaced by its name", {
+    secret: S,
+    stream: S,
+    count: N,
   }),
   "sandbox.denied": row(
     "malicious_direct_reference",

@@ -11,8 +11,14 @@ const TEXT_CHARS = 500;
  * refused and skipped; never more than one line is held.
  */
 export class ControlReader {
+  readonly #clean: (text: string) => string;
   #held: Buffer = Buffer.alloc(0);
   #skipping = false;
+
+  /** `clean`: takes secrets out of a text, whole as the Op wrote it. */
+  constructor(clean: (text: string) => string) {
+    this.#clean = clean;
+  }
 
   push(chunk: Buffer): ControlMessage[] {
     const messages: ControlMessage[] = [];
@@ -30,7 +36,7 @@ export class ControlReader {
       at = end + 1;
       if (newline < 0) break;
       if (!this.#skipping) {
-        const message = parseLine(this.#held);
+        const message = parseLine(this.#held, this.#clean);
         if (message !== null) messages.push(message);
       }
       this.#held = Buffer.alloc(0);
@@ -40,7 +46,7 @@ export class ControlReader {
   }
 }
 
-function parseLine(bytes: Buffer): ControlMessage | null {
+function parseLine(bytes: Buffer, clean: (text: string) => string): ControlMessage | null {
   const line = bytes.toString("utf8").trim();
   if (line === "") return null;
   let value: unknown;
@@ -57,14 +63,15 @@ function parseLine(bytes: Buffer): ControlMessage | null {
   const { progress, percent, ...rest } = value as Record<string, unknown>;
   const unknown = Object.keys(rest)[0];
   if (unknown !== undefined)
-    return { kind: "refused", why: `an unknown key ${JSON.stringify(unknown.slice(0, 40))}` };
+    return { kind: "refused", why: `an unknown key ${JSON.stringify(clean(unknown).slice(0, 40))}` };
   if (typeof progress !== "string") return { kind: "refused", why: '"progress" must be a string' };
   if (percent !== undefined && (typeof percent !== "number" || percent < 0 || percent > 100))
     return { kind: "refused", why: '"percent" must be a number from 0 to 100' };
   return {
     kind: "progress",
-    text: [...progress].slice(0, TEXT_CHARS / 2).join(""),
-    percent: percent ?? null,
+    text: [...clean(progress)].slice(0, TEXT_CHARS / 2).join(""),
+    // Digits enough for a person, and none to hide a number in.
+    percent: percent === undefined ? null : Math.round(percent * 10) / 10,
   };
 }
 

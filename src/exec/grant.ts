@@ -40,6 +40,7 @@ export type ShippedProfile = (typeof SHIPPED_PROFILES)[number];
 export interface Grant {
   readonly run: string;
   readonly spec: LaunchSpec;
+  /** By namespace/NAME, as output shows what was taken out of it. */
   readonly secrets: readonly { readonly name: string; readonly value: Secret }[];
   readonly outputBytes: number;
 }
@@ -90,7 +91,7 @@ export function makeGrant(
     value.use((bytes) => checkSecret(name, bytes, as));
     if (as === "env") env[name] = value;
     else files.push({ tree: "secrets", path: name, mode: 0o400, bytes: value });
-    return { name, value };
+    return { name: `${order.op.split("/", 1)[0]}/${name}`, value };
   });
   const { timeMs, memoryBytes, pids, cpu, diskBytes, outputBytes } = order.limits;
   return {

@@ -90,6 +90,8 @@ class LauncherClient implements Launcher {
   /** Descriptors that the launcher gets are closed here; those that stay belong to the run. */
   #start(handle: number, grant: Grant, handlers: RunHandlers): LiveRun {
     if (!this.#open) throw new SallyportError("launch_failed", "The launcher has ended.");
+    // First: values that can't be kept out of output start nothing.
+    const secrets = formsOf(grant);
     const h = harden();
     const given: number[] = [];
     const kept: number[] = [];
@@ -116,7 +118,7 @@ class LauncherClient implements Launcher {
         wallMs: grant.spec.limits.wallMs,
         graceMs: grant.spec.limits.graceMs,
         outputBytes: grant.outputBytes,
-        secrets: formsOf(grant),
+        secrets,
         handlers,
         kill: (signal) => this.#kill(handle, signal),
       });

@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { NODE_PATH } from "../core/manifest-command.ts";
 import type { Exited, Failed } from "./frames.ts";
+import type { Printed } from "./printed.ts";
 
 /** What kept a run within its memory and processes: a control group, or rlimits and a watcher (`limits: best-effort`). */
 export type LimitedBy = "cgroup v2" | "cgroup v1" | "best-effort";
@@ -25,6 +26,8 @@ export interface RunResult {
   readonly outputBytes: number;
   readonly truncated: boolean;
   readonly denied: readonly { readonly call: string; readonly count: number }[];
+  /** Secrets that were taken out of what the Op wrote. */
+  readonly printed?: Printed[];
   /** The resource of the host for which the launch failed. */
   readonly resource?: string;
 }
@@ -46,6 +49,7 @@ export interface Observed {
   readonly outputBytes: number;
   readonly truncated: boolean;
   readonly denied: readonly { readonly call: string; readonly count: number }[];
+  readonly printed?: Printed[];
 }
 
 /** Nothing ran. `why` is one line. */

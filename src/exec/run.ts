@@ -5,6 +5,7 @@ import { type ControlMessage, ControlReader, Throttle } from "./control.ts";
 import { describeCall } from "./denied-call.ts";
 import type { Denied, Exited, Failed, LearnedCall, Started } from "./frames.ts";
 import { GRACE_MS } from "./grant.ts";
+import { type Printed, PrintedSecrets } from "./printed.ts";
 import { createRedactor, redactText, type SecretForms } from "./redact.ts";
 import { canceledEarly, exitedResult, failedResult, type LimitedBy, type RunResult } from "./result.ts";
 import { OutputBudget, type OutputSink, OutputStream } from "./stream.ts";
@@ -21,6 +22,8 @@ export interface RunHandlers {
    * how often (32 a second, 256 a run, and the first of each call).
    */
   onDenied(call: string, process: Denied["process"]): void;
+  /** The first time that a secret was taken out on its way. */
+  onSecret?(printed: Printed): void;
   /** Only of a run whose calls are learned: each call once, for some once for each different arguments. */
   onLearned?(call: LearnedCall): void;
 }
@@ -53,6 +56,7 @@ export class LiveRun {
   readonly #deniedEarly: [string, Denied["process"]][] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #progress: Throttle<{ text: string; percent: number | null }>;
+  readonly #printed: PrintedSecrets;
   #streams: OutputStream[] = [];
   #control: ControlChannel | undefined;
   #canceled = false;
@@ -65,6 +69,7 @@ export class LiveRun {
     this.finished = new Promise((resolve) => {
       this.#resolve = resolve;
     });
+    this.#printed = new PrintedSecrets((printed) => options.handlers.onSecret?.(printed));
     this.#progress = new Throttle(PROGRESS_MS, ({ text, percent }) =>
       options.handlers.onProgress(text, percent),
     );
@@ -88,16 +93,24 @@ export class LiveRun {
     const { fds, handlers, secrets, wallMs, graceMs } = this.#options;
     if (frame.cgroup !== "none") this.#limitedBy = `cgroup ${frame.cgroup}`;
     handlers.onStarted(frame);
-    for (const early of this.#deniedEarly) handlers.onDenied(...early);
+    for (const [call, process] of this.#deniedEarly) handlers.onDenied(call, this.#named(process));
     const sink = (stream: "stdout" | "stderr"): OutputSink => ({
       write: (bytes) => handlers.onOutput(stream, bytes),
       ready: () => handlers.ready(),
     });
     this.#streams = (["stdout", "stderr"] as const).map(
-      (name) => new OutputStream(fds[name], createRedactor(secrets), this.#budget, sink(name)),
+      (name) =>
+        new OutputStream(
+          fds[name],
+          createRedactor(secrets, this.#printed.on(name)),
+          this.#budget,
+          sink(name),
+        ),
     );
-    this.#control = new ControlChannel(fds.control, (text, percent) =>
-      this.#progress.push({ text: redactText(secrets, text).slice(0, 500), percent }),
+    this.#control = new ControlChannel(
+      fds.control,
+      (text) => redactText(secrets, text, this.#printed.on("progress")),
+      (text, percent) => this.#progress.push({ text: text.slice(0, 500), percent }),
     );
     this.#timers.push(setTimeout(() => this.#options.kill(KILL), wallMs + graceMs + BACKSTOP_MS));
   }
@@ -108,15 +121,30 @@ export class LiveRun {
     this.#denied.set(name, (this.#denied.get(name) ?? 0) + 1);
     // The launcher may tell of a refusal before it tells of the start.
     if (this.#control === undefined) this.#deniedEarly.push([call, frame.process]);
-    else this.#options.handlers.onDenied(call, frame.process);
+    else this.#options.handlers.onDenied(call, this.#named(frame.process));
+  }
+
+  /** Without the secret after which the Op called it. The kernel cuts such a name after 15 bytes. */
+  #named(process: Denied["process"]): Denied["process"] {
+    if (process === null) return null;
+    const name = redactText(this.#options.secrets, process.name, this.#printed.on("process"));
+    return { ...process, name };
   }
 
   #fail(frame: Failed): void {
-    const said = frame.step === "engine" ? lastWords(this.#options.fds.stderr, this.#options.secrets) : "";
+    const said = frame.step === "engine" ? this.#lastWords() : "";
     for (const fd of Object.values(this.#options.fds)) harden().closeFd(fd);
     this.#stop();
     const result = failedResult(frame, this.#options.program, said);
     this.#resolve(this.#canceled ? canceledEarly() : result);
+  }
+
+  /** What an OCI runtime said before it gave up: its last line, cleaned. */
+  #lastWords(): string {
+    const said = readRest(this.#options.fds.stderr);
+    const text = redactText(this.#options.secrets, said, this.#printed.on("detail"));
+    const lines = text.replace(/[^ -~\n]/g, "?").split("\n");
+    return (lines.findLast((line) => line.trim() !== "") ?? "").slice(0, 300);
   }
 
   async #end(frame: Exited): Promise<void> {
@@ -135,6 +163,7 @@ export class LiveRun {
       outputBytes: this.#budget.total,
       truncated: this.#budget.truncated,
       denied,
+      printed: this.#printed.totals(),
     });
     this.#resolve(note === null || result.detail !== null ? result : { ...result, detail: note });
   }
@@ -152,7 +181,7 @@ export class LiveRun {
 /** Our end of fd 3. What is no progress is answered with an error line, counted, and told at the end. */
 class ControlChannel {
   readonly #socket: Socket;
-  readonly #reader = new ControlReader();
+  readonly #reader: ControlReader;
   readonly #onProgress: (text: string, percent: number | null) => void;
   readonly #closed: Promise<void>;
   #bytes = 0;
@@ -160,7 +189,12 @@ class ControlChannel {
   #why = "";
   #closedFor: string | null = null;
 
-  constructor(fd: number, onProgress: (text: string, percent: number | null) => void) {
+  constructor(
+    fd: number,
+    clean: (text: string) => string,
+    onProgress: (text: string, percent: number | null) => void,
+  ) {
+    this.#reader = new ControlReader(clean);
     this.#onProgress = onProgress;
     this.#socket = new Socket({ fd, readable: true, writable: true });
     this.#socket.on("error", () => {});
@@ -207,8 +241,7 @@ class ControlChannel {
 
 const ENGINE_WORDS = 16 * 1024;
 
-/** What an OCI runtime said before it gave up: its last line, cleaned. */
-function lastWords(fd: number, secrets: SecretForms | null): string {
+function readRest(fd: number): string {
   const bytes = Buffer.alloc(ENGINE_WORDS);
   let size = 0;
   try {
@@ -220,10 +253,5 @@ function lastWords(fd: number, secrets: SecretForms | null): string {
   } catch {
     // Nothing more is there now; who wrote it has ended.
   }
-  const lines = bytes
-    .toString("utf8", 0, size)
-    .replace(/[^ -~\n]/g, "?")
-    .split("\n");
-  const last = lines.findLast((line) => line.trim() !== "") ?? "";
-  return redactText(secrets, last).slice(0, 300);
+  return bytes.toString("utf8", 0, size);
 }

@@ -13,6 +13,7 @@ import { getUser } from "../store/users.ts";
 import type { MessageOf } from "../wire/messages.ts";
 import type { ActiveOp } from "./access.ts";
 import type { Caller } from "./callers.ts";
+import { printedText } from "./printed-secrets.ts";
 import type { RunOutput } from "./run-output.ts";
 import type { Live } from "./run-types.ts";
 
@@ -144,6 +145,7 @@ export async function recordEnd(
       outputBytes: result?.outputBytes ?? o.output?.shown.bytes ?? 0,
       truncated: result?.truncated ?? null,
       denied: result?.denied.map((d) => `${d.call}:${d.count}`).join(",") ?? null,
+      ...(result?.printed === undefined ? {} : { printed: printedText(result.printed) }),
     },
   });
   if (result?.resource !== undefined)

@@ -51,6 +51,8 @@ export type Live = {
   listener: RunListener;
   output: RunOutput;
   denied: Set<string>;
+  /** Which secret was taken out of which output. */
+  printed: Set<string>;
   /** Whether it waits to be confirmed or approved. */
   waiting: boolean;
   /** Whether it holds a slot. */

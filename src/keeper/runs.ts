@@ -12,6 +12,7 @@ import { keepDecision } from "./decisions.ts";
 import type { EgressClient } from "./egress.ts";
 import { engineObstacle, engineOf, lateConflict } from "./engines.ts";
 import type { Peers } from "./peers.ts";
+import { isFirstPrint, logPrinted } from "./printed-secrets.ts";
 import { admit, admitCancel, logRefusal, obstacleTo, refusedNow, waitsNoMore } from "./run-checks.ts";
 import { orderOf } from "./run-order.ts";
 import { RunOutput } from "./run-output.ts";
@@ -158,6 +159,7 @@ export class Runs {
       listener: o.listener,
       output: new RunOutput(id, op.manifest.limits.outputBytes),
       denied: new Set<string>(),
+      printed: new Set<string>(),
       waiting: plan !== null,
       started,
       ending: false,
@@ -262,6 +264,7 @@ export class Runs {
     if (message.type === "run.output") this.#output(live, message.stream, parts[0]!);
     else if (message.type === "run.progress") live.listener.progress?.(message.text, message.percent);
     else if (message.type === "run.denied") this.#denied(live, message);
+    else if (message.type === "run.secret_seen") this.#printed(live, message);
     else if (message.type === "run.finished") void this.#end(live, endingOf(message, live), message);
   }
 
@@ -424,6 +427,11 @@ export class Runs {
     if (live.denied.has(message.call) || live.denied.size >= DENIED_ENTRIES) return;
     live.denied.add(message.call);
     this.#store.mutate((tx) => logDeniedCall(tx, live, message)).catch(this.#failed);
+  }
+
+  #printed(live: Live, message: MessageOf<"run.secret_seen">): void {
+    if (isFirstPrint(live, message))
+      this.#store.mutate((tx) => logPrinted(tx, live, message)).catch(this.#failed);
   }
 
   /**

@@ -80,6 +80,7 @@ async function restore(session: Session, row: RunRow): Promise<Ending | null> {
     listener,
     output: new RunOutput(row.id, op.manifest.limits.outputBytes),
     denied: new Set(),
+    printed: new Set(),
     waiting: true,
     started: false,
     ending: false,

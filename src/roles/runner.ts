@@ -246,12 +246,20 @@ class Runner {
       onOutput: (stream, bytes) => keeper.send({ type: "run.output", run, stream }, [bytes]),
       ready: () => (keeper.backlog > BACKLOG_BYTES ? keeper.drained() : null),
       onProgress: (text, percent) => keeper.send({ type: "run.progress", run, text, percent }),
+      onSecret: (printed) => keeper.send({ type: "run.secret_seen", run, ...printed }),
       onDenied: (call, process) => keeper.send({ type: "run.denied", run, call, process }),
     };
   }
 
   #finish(run: string, result: RunResult): void {
-    this.#keeper.send({ type: "run.finished", run, ...result, denied: result.denied.map((d) => ({ ...d })) });
+    const { printed = [], ...rest } = result;
+    this.#keeper.send({
+      type: "run.finished",
+      run,
+      ...rest,
+      denied: result.denied.map((d) => ({ ...d })),
+      ...(printed.length === 0 ? {} : { printed: printed.map((p) => ({ ...p })) }),
+    });
   }
 }
 

@@ -247,9 +247,17 @@ const runDenied = z.strictObject({
   type: z.literal("run.denied"),
   run: runId,
   call: callText,
-  /** As the run numbers it, and the name that it gave itself; null where the host does not tell. */
-  process: z.strictObject({ pid: count, name: z.string().regex(/^[ -~]{0,16}$/) }).nullable(),
+  /** As the run numbers it, and the name that it gave itself, without secrets; null where the host does not tell. */
+  process: z.strictObject({ pid: count, name: z.string().regex(/^[ -~]{0,160}$/) }).nullable(),
 });
+/** By namespace/NAME; `process`: in the name that a process gave itself. */
+const printedSecret = {
+  secret: z.string().regex(/^[a-z][a-z0-9_-]{0,39}\/[A-Z][A-Z0-9_]{0,63}$/),
+  stream: z.enum(["stdout", "stderr", "progress", "detail", "process"]),
+  count: count.min(1),
+};
+/** The first time that a run's secret was taken out there. */
+const runSecretSeen = z.strictObject({ type: z.literal("run.secret_seen"), run: runId, ...printedSecret });
 const runFinished = z.strictObject({
   type: z.literal("run.finished"),
   run: runId,
@@ -270,6 +278,8 @@ const runFinished = z.strictObject({
   outputBytes: count,
   truncated: z.boolean(),
   denied: z.array(deniedCall).max(64),
+  /** How often each secret was taken out in all. */
+  printed: z.array(z.strictObject(printedSecret)).max(160).optional(),
   /** The resource of the host for which the launch failed. */
   resource: resourceName.optional(),
 });
@@ -383,6 +393,7 @@ export const Message = z.discriminatedUnion("type", [
   runOutput,
   runProgress,
   runDenied,
+  runSecretSeen,
   runFinished,
   notaryOpen,
   notaryOpened,

@@ -53,6 +53,7 @@ export const TABLE: Readonly<Record<MessageType, Rule>> = {
   "run.output": { from: "runner", to: "keeper", states: OPEN, parts: [1, 1], partBytes: 64 * KIB },
   "run.progress": none("runner", "keeper", OPEN),
   "run.denied": none("runner", "keeper", OPEN),
+  "run.secret_seen": none("runner", "keeper", OPEN),
   "run.finished": none("runner", "keeper", OPEN),
 
   "notary.open": { from: "keeper", to: "notary", states: OPEN, parts: [1, 1], partBytes: 64 },

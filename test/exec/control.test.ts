@@ -2,7 +2,7 @@ import t from "tap";
 import { ControlReader, Throttle } from "../../src/exec/control.ts";
 
 const read = (text: string, size = 7) => {
-  const reader = new ControlReader();
+  const reader = new ControlReader((text) => text);
   const bytes = Buffer.from(text);
   const out = [];
   for (let i = 0; i < bytes.length; i += size) out.push(...reader.push(bytes.subarray(i, i + size)));
@@ -44,7 +44,7 @@ t.test("everything else is refused and skipped", async (t) => {
 });
 
 t.test("an endless line is not held", async (t) => {
-  const reader = new ControlReader();
+  const reader = new ControlReader((text) => text);
   let refused = 0;
   for (let i = 0; i < 1000; i++) refused += reader.push(Buffer.alloc(65536, 120)).length;
   t.equal(refused, 1);

@@ -74,7 +74,7 @@ t.test("what the Op is given, and nothing else", async (t) => {
   ]);
   t.strictSame(
     named.map((s) => s.name),
-    ["KEY", "TOKEN"],
+    ["a/KEY", "a/TOKEN"],
   );
   t.match(spec.limits, { wallMs: 1000, memoryBytes: 1 << 20, pids: 8, cpu: 0.5, tmpBytes: 4096 });
 });

@@ -112,6 +112,7 @@ export function begin(
       more.onOutput?.(stream, bytes);
     },
     ready: () => more.ready?.() ?? null,
+    ...(more.onSecret === undefined ? {} : { onSecret: more.onSecret }),
     onProgress: (text, percent) => progress.push({ text, percent }),
     onDenied: (call, process) => {
       denied.push(call);

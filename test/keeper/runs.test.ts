@@ -230,6 +230,27 @@ t.test("refused calls: the first of each is an entry, and a run can't fill the l
   t.match(entries[0]?.entry.toString(), /"main\.sh"/, "with its process");
 });
 
+t.test("a secret that an Op printed is an entry at once, and its number in the outcome", async (t) => {
+  const rig = await Rig.make(t);
+  rig.join();
+  const listener = watch();
+  const { row } = await rig.request(listener);
+  const seen = { type: "run.secret_seen", run: row.id, count: 2 } as const;
+  for (let i = 0; i < 200; i++)
+    for (const stream of ["stdout", "progress"] as const)
+      rig.runs.receive({ ...seen, secret: `web/KEY_${i >> 1}`, stream }, []);
+  rig.finish(row.id, { printed: [{ secret: "web/KEY_0", stream: "stdout", count: 7 }] });
+  await listener.over;
+  const entries = await queryLog(rig.store.read, { run: row.id, type: "secret.printed", limit: 500 });
+  const texts = entries.map((e) => e.entry.toString());
+  t.equal(texts.length, 160, "one for each secret and way, and no more than a run can have");
+  t.equal(new Set(texts).size, 160);
+  const first = JSON.parse(texts.find((text) => text.includes('"web/KEY_0"') && text.includes("stdout"))!);
+  t.match(first, { severity: 4, data: { secret: "web/KEY_0", stream: "stdout", count: 2 } });
+  const [end] = await queryLog(rig.store.read, { run: row.id, type: "run.finished", limit: 1 });
+  t.match(end!.entry.toString(), /web\/KEY_0 stdout:7/);
+});
+
 t.test("an Op that is refused very many different calls has an outcome all the same", async (t) => {
   const rig = await Rig.make(t);
   rig.join();

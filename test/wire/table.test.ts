@@ -28,6 +28,7 @@ const MAY: Record<string, string> = {
   "run.output": "runner>keeper open 1 65536",
   "run.progress": "runner>keeper open 0 0",
   "run.denied": "runner>keeper open 0 0",
+  "run.secret_seen": "runner>keeper open 0 0",
   "run.finished": "runner>keeper open 0 0",
   "notary.open": "keeper>notary open 1 64",
   "notary.opened": "notary>keeper open 0 0",
