@@ -1,9 +1,11 @@
 import { writeSync } from "node:fs";
 import t from "tap";
+import { Secret } from "../../src/core/secret.ts";
 import type { Printed } from "../../src/exec/printed.ts";
 import { compileSecrets } from "../../src/exec/redact.ts";
 import { LiveRun } from "../../src/exec/run.ts";
 import { harden } from "../../src/host/harden.ts";
+import { keyCopy } from "../../src/keys/memory.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
 import { runOp, sh, startLauncher } from "./launcher.ts";
 
@@ -13,7 +15,8 @@ const started = startLauncher();
 t.teardown(() => started.stop());
 
 const VALUE = "hunter2-is-no-good-password";
-const SECRET = { name: "web/KEY", value: Buffer.from(VALUE) };
+const secret = (text: string) => new Secret(keyCopy(Buffer.from(text)));
+const SECRET = { name: "web/KEY", value: secret(VALUE) };
 
 /** Each way on which bytes that an Op chose leave its run. A new one belongs here. */
 async function told(script: string) {
@@ -126,7 +129,7 @@ t.test("a value that can't be kept out of output starts nothing", async (t) => {
   for (const value of ["abc", "true", "", "--------"]) {
     const seen = await runOp(started.launcher, {
       argv: sh("echo started"),
-      secrets: [{ name: "web/KEY", value: Buffer.from(value) }],
+      secrets: [{ name: "web/KEY", value: secret(value) }],
     });
     t.match(seen.result, { outcome: "launch_failed", detail: /The secret web\/KEY can't be used/ }, value);
     t.equal(seen.stdout, "");
@@ -137,7 +140,7 @@ t.test("a value that can't be kept out of output starts nothing", async (t) => {
   );
   const many = Array.from({ length: 32 }, (_, i) => ({
     name: `web/KEY_${i}`,
-    value: Buffer.from(`${i} ${lines}`),
+    value: secret(`${i} ${lines}`),
   }));
   const { result } = await runOp(started.launcher, { argv: sh("echo started"), secrets: many });
   t.match(result, { outcome: "launch_failed", detail: /fewer or smaller/ });
