@@ -32,7 +32,7 @@ t.test("what is short, common or repeated is refused, and not quoted", async (t)
     ["    ", /common/],
     ["--------", /common/],
     ["-=-=-=-=-=", /common/],
-    ["x".repeat(65537), /longer than 65536/],
+    ["x".repeat(65537), /longer than 64 KiB/],
   ];
   for (const [text, why] of cases) {
     t.match(fault(text), why, JSON.stringify(text.slice(0, 20)));

@@ -76,7 +76,7 @@ t.test("what can't be one", (t) => {
   for (const value of ["", "abc", "true", "NULL", "Password"])
     t.type(secretFault(Buffer.from(value)), "string", value);
   t.type(secretFault(Buffer.alloc(65_537, 0x61)), "string");
-  for (const value of ["abcd", VALUE, "\0\0\x01\xff"])
+  for (const value of ["abcq", VALUE, "\0\0\x01\xff"])
     t.equal(secretFault(Buffer.from(value, "latin1")), null);
   t.end();
 });

@@ -94,7 +94,7 @@ t.test(
         wallMs: 1000,
         graceMs: 1,
         outputBytes: 100,
-        secrets: compileSecrets([SECRET]),
+        secrets: compileSecrets([{ name: "web/KEY", value: Buffer.from(VALUE) }]),
         handlers: {
           onStarted: () => {},
           onOutput: () => {},
