@@ -5,7 +5,7 @@ import { loadBundle } from "./host/bundle.ts";
 import { trimWhenIdle } from "./host/idle.ts";
 import { isPackaged, repoPath, VERSION } from "./host/self.ts";
 
-const ROLES: readonly string[] = ["keeper", "gateway", "runner", "notary", "egress"];
+const ROLES: readonly string[] = ["keeper", "gateway", "runner", "notary", "egress", "courier"];
 /** Flags that may stand before the command too: each says the same as its variable, over which it wins. */
 const GLOBAL_FLAGS: ReadonlyMap<string, string> = new Map([
   ["--state-dir", "SALLYPORT_STATE_DIR"],

@@ -5,7 +5,7 @@ import { build, type Metafile, type Plugin } from "esbuild";
 import { COMMANDS } from "../../src/cli/commands.ts";
 import { BUILD, filesUnder, MODULES, ROOT } from "./run.ts";
 
-const ROLES = ["keeper", "gateway", "runner", "notary", "egress"];
+const ROLES = ["keeper", "gateway", "runner", "notary", "egress", "courier"];
 
 /** Lets the packages that look for files on disk take them from the executable instead. */
 const packaged: Plugin = {

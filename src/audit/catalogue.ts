@@ -252,6 +252,21 @@ export const CATALOGUE = {
     {},
   ),
 
+  // Outside vaults
+  "vault.login": row("authn_token_created", 4, "an AppRole credential of an outside vault was entered", {
+    vault: S,
+    wrapped: B,
+    fault: S,
+  }),
+  "vault.logout": row("authn_token_revoked", 3, "the credential of an outside vault was taken away", {
+    vault: S,
+  }),
+  "vault.failed": row(null, 3, "an outside vault did not give what was asked of it", {
+    vault: S,
+    fault: S,
+    detail: S,
+  }),
+
   // Root file systems
   "runtime.imported": row("sensitive_create", 3, "a root file system for Ops was imported under a name", {
     runtime: S,

@@ -8,6 +8,7 @@ import { addRights } from "./admin/rights.ts";
 import { addRuns } from "./admin/runs.ts";
 import { addRuntimes } from "./admin/runtimes.ts";
 import { addSecrets } from "./admin/secrets.ts";
+import { addVaults } from "./admin/vaults.ts";
 import { addWaits } from "./admin/waits.ts";
 import { makeProgram, runProgram } from "./program.ts";
 
@@ -25,6 +26,7 @@ export async function main(argv: string[]): Promise<number> {
   addOps(program, admin);
   addSecrets(program, admin);
   addRuntimes(program, admin);
+  addVaults(program, admin);
   addRuns(program, admin);
   addWaits(program, admin);
   addAudit(program, admin);

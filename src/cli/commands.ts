@@ -18,6 +18,7 @@ export const COMMANDS: Readonly<Record<string, string>> = {
   policy: "admin",
   runtime: "admin",
   secret: "admin",
+  vault: "admin",
   run: "admin",
   cancel: "admin",
   approve: "admin",

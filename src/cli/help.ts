@@ -12,6 +12,7 @@ const TEXT = `sallyport ${VERSION}: runs a team's automations (Ops) from Slack o
   sallyport group add|list|member add|member remove
   sallyport role grant|revoke|list                 sallyport namespace add|list|channel add|channel remove
   sallyport op validate|test|publish|list|show|versions|activate|rollback|disable      sallyport runtime import|list|remove
+  sallyport vault login|logout|list|check
   sallyport run NAMESPACE/OP [--INPUT VALUE ...]   sallyport cancel RUN      sallyport runs [list|show]
   sallyport approve RUN      sallyport deny RUN      sallyport policy add|remove|list|show|check|explain
   sallyport audit log|verify|checkpoint

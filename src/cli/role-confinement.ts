@@ -6,10 +6,11 @@ import type { Dirs } from "../host/dirs.ts";
 import { FACT_PATHS } from "../host/facts.ts";
 import type { HostResource } from "../host/resources.ts";
 import { selfExec } from "../host/self.ts";
+import { type ListedVaults, portsOf } from "../host/vault-shape.ts";
 import { EGRESS_SOCKET } from "../keeper/egress.ts";
 
 /** What each role is started with and what it may reach: DESIGN's table (section 2) as data. */
-export type RoleName = "keeper" | "gateway" | "runner" | "notary" | "egress";
+export type RoleName = "keeper" | "gateway" | "runner" | "notary" | "egress" | "courier";
 
 /** What the person who started `serve` decided. */
 export type RoleSite = {
@@ -26,6 +27,8 @@ export type RoleSite = {
   engine: string;
   /** What of the host Ops may be given. */
   resources: readonly HostResource[];
+  /** Where secrets may be fetched from; none: there is no courier. */
+  vaults: ListedVaults;
 };
 
 export type RoleConfinement = {
@@ -35,8 +38,8 @@ export type RoleConfinement = {
   seccomp: string;
   /** Beside the program itself and the C library. */
   paths: readonly PathRight[];
-  /** TCP out of the host. */
-  connect: boolean;
+  /** TCP out of the host; a list: to these ports alone. */
+  connect: boolean | readonly number[];
   /** What of the host an Op may be given. */
   given?: Given;
   /** Whether the launcher stays, to run Ops for it. */
@@ -47,11 +50,12 @@ const rw = (path: string): PathRight => ({ path, read: true, write: true });
 const ro = (path: string): PathRight => ({ path, read: true });
 
 /** What resolving names and verifying certificates reads. */
+const DNS_PORT = 53;
 const NETWORK_PATHS = [ro("/etc"), ro("/usr/share/ca-certificates"), ro("/run/systemd/resolve")];
 
 const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement, "seccomp">>> = {
   // By name and mode alone: a keeper that was taken over can't have the runner mount a path of its choosing.
-  keeper: ({ dirs: { state, run, log }, resources }) => ({
+  keeper: ({ dirs: { state, run, log }, resources, vaults }) => ({
     args: [
       "--state-dir",
       state,
@@ -61,6 +65,10 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
       log,
       "--resources",
       JSON.stringify(Object.fromEntries(resources.map(({ name, mode }) => [name, mode]))),
+      "--vaults",
+      JSON.stringify(
+        Object.fromEntries(Object.entries(vaults).map(([name, { address }]) => [name, address])),
+      ),
     ],
     paths: [rw(state), rw(run), rw(log)],
     connect: false,
@@ -76,6 +84,16 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
     args: ["--private", site.private.join(",")],
     paths: NETWORK_PATHS,
     connect: true,
+    launcher: "confine",
+  }),
+  // Where the vaults are, it is told here and not by the keeper: one that was taken over can't send it elsewhere.
+  courier: ({ vaults }) => ({
+    args: ["--vaults", JSON.stringify(vaults)],
+    paths: [
+      ...NETWORK_PATHS,
+      ...Object.values(vaults).flatMap(({ ca }) => (ca === undefined ? [] : [ro(ca)])),
+    ],
+    connect: [...new Set([...portsOf(vaults), DNS_PORT])],
     launcher: "confine",
   }),
   runner: ({ dirs, limits, runtimes, engine, resources }) => ({

@@ -49,6 +49,7 @@ async function serve(globals: Globals, { postRate, endWithStdin }: Options): Pro
     engine: config.engine,
     runtimes,
     resources: readResources(config.resources, own),
+    vaults: config.vaults,
     dirs,
     slackApiUrl,
     ...(postRate === undefined ? {} : { gatewayArgs: ["--post-rate", postRate] }),

@@ -15,7 +15,7 @@ import { exitOf, KeeperFailed, notStarted } from "./child.ts";
 import { encodeRole, ROLE_FD, type RoleName, type RoleSite, roleConfinement } from "./role-confinement.ts";
 
 type PeerName = Exclude<RoleName, "keeper">;
-const PEERS: readonly PeerName[] = ["notary", "egress", "runner", "gateway"];
+const PEERS: readonly PeerName[] = ["notary", "egress", "runner", "gateway", "courier"];
 
 const MAX_DEATHS = 5;
 const DEATHS_MS = 60_000;
@@ -58,6 +58,7 @@ export class Supervisor {
     /** What starts an Op that names no engine. */
     engine: string;
     resources: RoleSite["resources"];
+    vaults: RoleSite["vaults"];
     log: Logger;
   }) {
     this.#site = {
@@ -69,6 +70,7 @@ export class Supervisor {
       private: o.private,
       engine: o.engine,
       resources: o.resources,
+      vaults: o.vaults,
     };
     this.#log = o.log;
     this.#launcher = openProgram("launcher", LAUNCHER_FROM, [o.dirs.state, "/var/tmp", "/tmp"]);
@@ -85,7 +87,9 @@ export class Supervisor {
     mkdirSync(join(state, "notary"), { recursive: true, mode: 0o700 });
     await this.#startKeeper();
     this.#egressListener ??= await listenUnix(join(run, EGRESS_SOCKET));
-    if (!this.#stopping) for (const role of PEERS) this.#startPeer(role);
+    // What fetches nothing needs no way out.
+    const peers = PEERS.filter((role) => role !== "courier" || Object.keys(this.#site.vaults).length > 0);
+    if (!this.#stopping) for (const role of peers) this.#startPeer(role);
   }
 
   /** Ends all roles: the keeper is asked, the others end with their connection to it; after 1.5 s all are killed. */

@@ -42,6 +42,7 @@ export const ERRORS = {
   sandbox_unavailable: { exit: 1, text: "The sandbox's self-test failed, so no Op runs." },
   engine_unavailable: { exit: 1, text: "The engine that the Op asks for can't be used on this host." },
   runs_halted: { exit: 1, text: "No Op runs now." },
+  vault_failed: { exit: 1, text: "A secret could not be fetched from its vault." },
   launch_failed: { exit: 1, text: "The sandbox could not be set up; the Op was not started." },
   slack_not_connected: { exit: 1, text: "The gateway is not connected to Slack." },
   slack_failed: { exit: 1, text: "Slack refused a call." },

@@ -5,6 +5,7 @@ import { PRIVATE_BLOCKS, parseBlock } from "../core/addresses.ts";
 import { ENGINES } from "../core/engines.ts";
 import { SallyportError } from "../core/errors.ts";
 import { resourcesShape } from "./resource-shape.ts";
+import { vaultsShape } from "./vault-shape.ts";
 
 export const DEFAULT_CONFIG = "/etc/sallyport/sallyport.yaml";
 const MAX_BYTES = 64 * 1024;
@@ -36,6 +37,8 @@ const Config = z.strictObject({
   engine: z.enum(ENGINES).default("native"),
   /** What of the host an Op may ask for, by name. */
   resources: resourcesShape,
+  /** Which outside vaults secrets may be fetched from. */
+  vaults: vaultsShape,
 });
 export type Config = z.infer<typeof Config>;
 

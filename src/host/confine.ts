@@ -51,8 +51,8 @@ export type Confinement = {
   seccomp: Uint8Array;
   /** Landlock: what is not named can't be opened. A path that does not exist is passed over. */
   paths: readonly PathRight[];
-  /** False: no TCP connection out either. Listening is refused in any case. */
-  connect: boolean;
+  /** False: no TCP connection out either; a list: to these ports alone. Listening is refused in any case. */
+  connect: boolean | readonly number[];
   /** For the runner: what its launcher gives to runs, and nothing else of the host whatever the runner says (sandbox/allowed.c). */
   given?: Given;
 };
@@ -77,7 +77,11 @@ export function encodeConfinement(o: Confinement): Buffer {
       RIGHT.skipMissing;
     out.push(record(TYPE.path, Buffer.from([bits]), Buffer.from(path)));
   }
-  out.push(record(TYPE.net, Buffer.from([o.connect ? TCP_BIND : TCP_BIND | TCP_CONNECT])));
+  out.push(record(TYPE.net, Buffer.from([o.connect === true ? TCP_BIND : TCP_BIND | TCP_CONNECT])));
+  if (typeof o.connect === "object") {
+    for (const port of o.connect)
+      out.push(record(TYPE.port, Buffer.from([TCP_CONNECT, 0, port & 255, port >> 8])));
+  }
   out.push(record(TYPE.scope, Buffer.from([SCOPE])));
   if (o.given !== undefined) {
     const { roots, node, egress, binds } = o.given;

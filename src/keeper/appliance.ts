@@ -18,6 +18,7 @@ import type { Role, SealState } from "../wire/table.ts";
 import { Attempts } from "./attempts.ts";
 import type { HostAccount } from "./callers.ts";
 import { hostActor } from "./callers.ts";
+import { ROLE_NAMES, type RoleName } from "./doctor-checks.ts";
 import { EGRESS_SOCKET } from "./egress.ts";
 import { LogLines } from "./log-lines.ts";
 import { openSession } from "./open-session.ts";
@@ -34,7 +35,7 @@ const LOCK_STEP_MS = 1000;
 /** For what egress has to tell of the runs that were ended. */
 const LAST_CONNECTIONS_MS = 300;
 
-const ROLES = ["gateway", "runner", "notary", "egress"] as const;
+const ROLES = ["gateway", "runner", "notary", "egress", "courier"] as const;
 
 export type Dirs = { state: string; log: string; run: string };
 /** How the lines to standard output and error fare. */
@@ -50,6 +51,8 @@ export class Appliance {
   readonly #attempts = new Attempts();
   readonly #spool: Spool;
   readonly #resources: ResourceModes;
+  /** Name to address, of sallyport.yaml. */
+  readonly #vaults: ReadonlyMap<string, string>;
   readonly #emit: (entry: Buffer, seq: number) => void;
   #session: Session | undefined;
   #lines: LogLines | undefined;
@@ -68,6 +71,7 @@ export class Appliance {
     log: Logger;
     landlock: string;
     resources: ResourceModes;
+    vaults: ReadonlyMap<string, string>;
     emit: (entry: Buffer, seq: number) => void;
     outputs: () => Outputs;
   }) {
@@ -76,6 +80,7 @@ export class Appliance {
     this.#log = o.log;
     this.#emit = o.emit;
     this.#resources = o.resources;
+    this.#vaults = o.vaults;
     this.#spool = new Spool(join(o.dirs.state, "sealed-spool.jsonl"));
     for (const record of this.#spool.read())
       if (record.code === "unlock_failed") this.#attempts.failed(`uid:${record.uid}`, record.time);
@@ -100,6 +105,11 @@ export class Appliance {
   open(): Session {
     if (this.#session === undefined) throw new SallyportError("sealed");
     return this.#session;
+  }
+
+  /** The roles that there are: without a vault in sallyport.yaml no courier. */
+  get roles(): readonly RoleName[] {
+    return ROLE_NAMES.filter((role) => role !== "courier" || this.#vaults.size > 0);
   }
 
   get outputs(): Outputs {
@@ -241,6 +251,7 @@ export class Appliance {
         logDir: this.dirs.log,
         egressSocket: join(this.dirs.run, EGRESS_SOCKET),
         resources: this.#resources,
+        vaults: this.#vaults,
         openedBy: slot,
         log: this.#log,
       });

@@ -24,12 +24,14 @@ import { runtimes } from "./commands/runtimes.ts";
 import { secrets } from "./commands/secrets.ts";
 import { slack } from "./commands/slack.ts";
 import { totp } from "./commands/totp.ts";
+import { vaults } from "./commands/vaults.ts";
 import { Refusals } from "./refusals.ts";
 import { applianceStatus, doctor, slackStatus } from "./status.ts";
 
 const HANDLERS: Handlers = {
   ...people,
   ...policies,
+  ...vaults,
   ...rights,
   ...ops,
   ...opVersions,

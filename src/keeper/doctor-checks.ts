@@ -6,19 +6,16 @@ import type { Peers } from "./peers.ts";
 /** `warn`: nothing stops, but the detail says what would be better. */
 export type Check = { name: string; ok: boolean; warn?: true; detail: string };
 
-export const ROLES = ["keeper", "gateway", "runner", "notary", "egress"] as const;
-type RoleName = (typeof ROLES)[number];
+export const ROLE_NAMES = ["keeper", "gateway", "runner", "notary", "egress", "courier"] as const;
+export type RoleName = (typeof ROLE_NAMES)[number];
 
 /** What the kernel holds each role by; null where the role is away, or hidden from the keeper. */
-export function confinements(peers: Peers): Record<RoleName, string | null> {
-  return Object.fromEntries(ROLES.map((role) => [role, confinement(peers, role)?.detail ?? null])) as Record<
-    RoleName,
-    string | null
-  >;
+export function confinements(peers: Peers, roles: readonly RoleName[]): Record<string, string | null> {
+  return Object.fromEntries(roles.map((role) => [role, confinement(peers, role)?.detail ?? null]));
 }
 
-export function roleChecks(peers: Peers): Check[] {
-  return ROLES.flatMap((role) => {
+export function roleChecks(peers: Peers, roles: readonly RoleName[]): Check[] {
+  return roles.flatMap((role) => {
     const check = confinement(peers, role);
     return check === null ? [] : [check];
   });

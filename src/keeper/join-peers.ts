@@ -50,6 +50,20 @@ export function joinEgress(session: Session, failed: Failed): void {
   });
 }
 
+export function joinCourier(session: Session, failed: Failed): void {
+  session.peers.on("courier", {
+    message: (message, parts) => session.vaults.receive(message, parts),
+    joined: () => {
+      roleEvent(session, "courier", "role.started", failed);
+      void session.vaults.joined().catch(failed);
+    },
+    left: () => {
+      session.vaults.lost();
+      roleEvent(session, "courier", "role.lost", failed);
+    },
+  });
+}
+
 export function joinGateway(
   session: Session,
   failed: Failed,

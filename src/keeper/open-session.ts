@@ -16,7 +16,7 @@ import { runDocument } from "./documents.ts";
 import { EgressClient } from "./egress.ts";
 import { Enrolments } from "./enrolments.ts";
 import { keepHouse } from "./housekeeping.ts";
-import { joinEgress, joinGateway, joinNotary, joinRunner } from "./join-peers.ts";
+import { joinCourier, joinEgress, joinGateway, joinNotary, joinRunner } from "./join-peers.ts";
 import { LogDirectory } from "./log-directory.ts";
 import { NotaryClient } from "./notary.ts";
 import { Outbox } from "./outbox.ts";
@@ -32,6 +32,7 @@ import { SignedHistory } from "./signed-history.ts";
 import type { SitePolicies } from "./site-policies.ts";
 import { dispatchSlack } from "./slack-commands.ts";
 import { SlackDesk } from "./slack-desk.ts";
+import { VaultClient } from "./vaults.ts";
 import { restoreWait } from "./wait-restore.ts";
 import { Waits } from "./waits.ts";
 
@@ -47,6 +48,8 @@ type Options = {
   logDir: string;
   egressSocket: string;
   resources: ResourceModes;
+  /** Name to address. */
+  vaults: ReadonlyMap<string, string>;
   openedBy: string;
   log: Logger;
 };
@@ -64,6 +67,7 @@ export async function openSession(o: Options): Promise<Session> {
   const egress = new EgressClient({ store, peers, socket: o.egressSocket, failed });
   const secrets = new Secrets({ store, wrapping: o.wrapping });
   const runs = new Runs({ store, access, peers, egress, secrets, failed });
+  const vaults = new VaultClient({ store, peers, vaults: o.vaults });
   const outbox = new Outbox({ store, peers, failed });
   const codes = new Codes({ store, now: Date.now });
   const waits = new Waits({ store, access, runs, codes, now: Date.now, failed });
@@ -89,6 +93,7 @@ export async function openSession(o: Options): Promise<Session> {
     profiles: new ProfileChecks(peers),
     egress,
     secrets,
+    vaults,
     outbox,
     notary,
     now: Date.now,
@@ -143,6 +148,7 @@ export async function openSession(o: Options): Promise<Session> {
   joinRunner(session, failed);
   joinNotary(session, failed);
   joinEgress(session, failed);
+  joinCourier(session, failed);
   joinGateway(session, failed, (state) => {
     slack = state;
   });
@@ -155,6 +161,7 @@ export async function openSession(o: Options): Promise<Session> {
     if (peers.engines !== undefined) runs.receive(peers.engines, []);
     session.desk.start();
     await session.connectSlack();
+    await vaults.joined();
     return session;
   } catch (error) {
     session.end();

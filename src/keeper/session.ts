@@ -17,6 +17,7 @@ import type { Secrets } from "./secrets.ts";
 import type { SignedHistory } from "./signed-history.ts";
 import type { SitePolicies } from "./site-policies.ts";
 import type { SlackDesk } from "./slack-desk.ts";
+import type { VaultClient } from "./vaults.ts";
 import type { Waits } from "./waits.ts";
 
 /** Everything that exists only while the appliance is unlocked. */
@@ -32,6 +33,7 @@ export type Session = {
   profiles: ProfileChecks;
   egress: EgressClient;
   secrets: Secrets;
+  vaults: VaultClient;
   outbox: Outbox;
   desk: SlackDesk;
   notary: NotaryClient;

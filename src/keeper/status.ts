@@ -21,23 +21,13 @@ export async function applianceStatus(appliance: Appliance, caller: Caller | nul
     failedUnlocks: appliance.failedUnlocks,
     lostWhileSealed: appliance.lostWhileSealed,
     outputs: appliance.outputs,
-    roles: {
-      keeper: true,
-      gateway: appliance.peers.has("gateway"),
-      runner: appliance.peers.has("runner"),
-      notary: appliance.peers.has("notary"),
-      egress: appliance.peers.has("egress"),
-    },
+    roles: Object.fromEntries(
+      appliance.roles.map((role) => [role, role === "keeper" || appliance.peers.has(role)]),
+    ),
     /** A role without Landlock is held by its seccomp filter alone: as the same account it could open what is the keeper's. */
-    landlock: {
-      keeper: appliance.peers.landlock("keeper"),
-      gateway: appliance.peers.landlock("gateway"),
-      runner: appliance.peers.landlock("runner"),
-      notary: appliance.peers.landlock("notary"),
-      egress: appliance.peers.landlock("egress"),
-    },
+    landlock: Object.fromEntries(appliance.roles.map((role) => [role, appliance.peers.landlock(role)])),
     /** As the kernel tells of each process. */
-    confinement: confinements(appliance.peers),
+    confinement: confinements(appliance.peers, appliance.roles),
     /** What may start Ops besides the launcher itself; null until the runner has tried them. */
     engines: enginesOf(appliance),
     /** In `serve` the roles share one account, so the kernel can't tell them apart by uid (DESIGN section 2). */
@@ -142,14 +132,15 @@ export async function doctor(appliance: Appliance): Promise<{ ok: boolean; check
     free > 256 * 1024 * 1024,
     `${Math.floor(free / 1024 / 1024)} MiB free in the state directory; at least 256 MiB are wanted`,
   );
-  for (const role of ["gateway", "runner", "notary", "egress"] as const) {
+  for (const role of appliance.roles) {
+    if (role === "keeper") continue;
     add(
       role,
       appliance.peers.has(role),
       appliance.peers.has(role) ? "connected" : "not connected: see the output of serve",
     );
   }
-  for (const role of ["keeper", "gateway", "runner", "notary", "egress"] as const) {
+  for (const role of appliance.roles) {
     const landlock = appliance.peers.landlock(role);
     if (landlock === null) continue;
     const applied = landlock.startsWith("abi=");
@@ -161,7 +152,7 @@ export async function doctor(appliance: Appliance): Promise<{ ok: boolean; check
         : `${landlock}: only its system calls are confined, not its files; use a kernel of 5.13 or newer with landlock in /sys/kernel/security/lsm, and a container that allows it`,
     );
   }
-  checks.push(...roleChecks(appliance.peers));
+  checks.push(...roleChecks(appliance.peers, appliance.roles));
   checks.push(...sandboxChecks(await appliance.selfTests.again(), appliance.peers.has("runner")));
   for (const { engine, path, version, ok, detail } of appliance.peers.engines?.engines ?? []) {
     // One that nobody relies on is no failure; the default is relied on by every Op.

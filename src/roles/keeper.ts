@@ -21,11 +21,12 @@ import {
 import { readSlots } from "../keys/keyring.ts";
 import { entryLine } from "../siem/ecs.ts";
 
+const PEER_ROLES: readonly PeerRole[] = ["gateway", "runner", "notary", "egress", "courier"];
 const SEALED_LINE_MS = 300_000;
 
 /** Keeper: holds keys and database; no network, no exec. */
 export async function main(argv: string[]): Promise<number> {
-  const options = roleOptions(argv, ["state-dir", "run-dir", "log-dir", "resources"] as const);
+  const options = roleOptions(argv, ["state-dir", "run-dir", "log-dir", "resources", "vaults"] as const);
   const outputs = { stdout: new Sink(1), stderr: new Sink(2) };
   const log: Logger = pino({ base: { role: "keeper" } }, outputs.stderr);
   const landlock = confineRole();
@@ -42,6 +43,7 @@ export async function main(argv: string[]): Promise<number> {
     log,
     landlock,
     resources: new Map(Object.entries(JSON.parse(options.resources) as Record<string, ResourceMode>)),
+    vaults: new Map(Object.entries(JSON.parse(options.vaults) as Record<string, string>)),
     emit: (entry, seq) => outputs.stdout.write(entryLine(entry, seq, leafHash(entry))),
     outputs: () => ({ stdout: outputs.stdout.status, stderr: outputs.stderr.status }),
   });
@@ -90,7 +92,7 @@ function takePeers(appliance: Appliance, notify: Socket | null, handover: number
 }
 
 function isPeerRole(role: string): role is PeerRole {
-  return role === "gateway" || role === "runner" || role === "notary" || role === "egress";
+  return PEER_ROLES.some((one) => one === role);
 }
 
 /** A SIEM notices a sealed appliance by this line, now and every five minutes. */

@@ -122,6 +122,23 @@ export const COMMANDS = {
   ),
   "policy.explain": open(z.strictObject({ run })),
 
+  /** Part: the secret id, or the token that it is wrapped in. */
+  "vault.login": open(
+    z.strictObject({ vault: name, roleId: z.string().min(1).max(512), wrapped: z.boolean() }),
+    [1, 1],
+  ),
+  "vault.logout": open(z.strictObject({ vault: name })),
+  "vault.list": open(empty),
+  /** Would a run get it? The value goes no further than the keeper. */
+  "vault.check": open(
+    z.strictObject({
+      vault: name,
+      path: z.string().max(512),
+      key: z.string().max(128),
+      version: z.int().min(1).nullable(),
+    }),
+  ),
+
   /** Part: the bundle archive. */
   "op.publish": open(z.strictObject({ activate: z.boolean() }), [1, 1]),
   "op.list": open(empty),

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { ENGINES } from "../core/engines.ts";
+import { VAULT_FAULTS, type VaultFault } from "../core/vault-faults.ts";
+import { isVaultKey, isVaultPath, VAULT_VERSION_MAX } from "../core/vault-source.ts";
 import { Document } from "./document.ts";
 import { HostFacts } from "./host-facts.ts";
 import { View } from "./view.ts";
@@ -345,6 +347,50 @@ const egressConnection = z.strictObject({
   count,
 });
 
+// ---- courier -------------------------------------------------------------------------------------------------------
+/** A vault is named as in sallyport.yaml: where it is, the courier was told at its start, and not by the keeper. */
+const vaultName = z.string().min(1).max(40);
+const vaultVersion = z.int().min(1).max(VAULT_VERSION_MAX);
+const vaultSource = {
+  vault: vaultName,
+  path: z.string().refine(isVaultPath),
+  key: z.string().refine(isVaultKey),
+  version: vaultVersion.nullable(),
+};
+/** Part: the secret id, or with `wrapped` a token that unwraps to it. `now`: it is tried before it counts. */
+const courierLogin = z.strictObject({
+  type: z.literal("courier.login"),
+  id: count,
+  vault: vaultName,
+  roleId: z.string().min(1).max(512),
+  wrapped: z.boolean(),
+  now: z.boolean(),
+});
+/** The credential is forgotten and the token revoked. */
+const courierLogout = z.strictObject({ type: z.literal("courier.logout"), vault: vaultName });
+const courierFetch = z.strictObject({ type: z.literal("courier.fetch"), id: count, ...vaultSource });
+/** Which version would a fetch give? */
+const courierLook = z.strictObject({ type: z.literal("courier.look"), id: count, ...vaultSource });
+/** Part: the secret id that was unwrapped, where one was. */
+const courierLoggedIn = z.strictObject({ type: z.literal("courier.logged_in"), id: count });
+/** Part: the value. */
+const courierFetched = z.strictObject({
+  type: z.literal("courier.fetched"),
+  id: count,
+  version: vaultVersion,
+});
+const courierLooked = z.strictObject({ type: z.literal("courier.looked"), id: count, version: vaultVersion });
+const courierFailed = z.strictObject({
+  type: z.literal("courier.failed"),
+  id: count,
+  fault: z.enum(Object.keys(VAULT_FAULTS) as [VaultFault, ...VaultFault[]]),
+  /** An error's code or an HTTP status. */
+  detail: z
+    .string()
+    .regex(/^[A-Za-z0-9_ -]{1,64}$/)
+    .nullable(),
+});
+
 // ---- ctl -----------------------------------------------------------------------------------------------------------
 /** `params` is validated against the command's own schema (ctl.ts) before anything looks at it. */
 const ctlRequest = z.strictObject({
@@ -405,6 +451,14 @@ export const Message = z.discriminatedUnion("type", [
   egressRevoke,
   egressRevoked,
   egressConnection,
+  courierLogin,
+  courierLogout,
+  courierFetch,
+  courierLook,
+  courierLoggedIn,
+  courierFetched,
+  courierLooked,
+  courierFailed,
   ctlRequest,
   ctlReply,
   ctlOutput,

@@ -1,6 +1,6 @@
 import type { MessageType } from "./messages.ts";
 
-export type Role = "keeper" | "gateway" | "runner" | "notary" | "egress" | "ctl";
+export type Role = "keeper" | "gateway" | "runner" | "notary" | "egress" | "courier" | "ctl";
 export type SealState = "sealed" | "open";
 
 /** Who may send a message to whom, in which state of the keeper, with how many binary parts of which size. */
@@ -68,6 +68,16 @@ export const TABLE: Readonly<Record<MessageType, Rule>> = {
   "egress.granted": none("egress", "keeper", BOTH),
   "egress.revoked": none("egress", "keeper", BOTH),
   "egress.connection": none("egress", "keeper", BOTH),
+
+  "courier.login": { from: "keeper", to: "courier", states: OPEN, parts: [1, 1], partBytes: 4 * KIB },
+  "courier.logout": none("keeper", "courier", OPEN),
+  "courier.fetch": none("keeper", "courier", OPEN),
+  "courier.look": none("keeper", "courier", OPEN),
+  // What was asked before a lock may be answered while it is under way.
+  "courier.logged_in": { from: "courier", to: "keeper", states: BOTH, parts: [0, 1], partBytes: 4 * KIB },
+  "courier.fetched": { from: "courier", to: "keeper", states: BOTH, parts: [1, 1], partBytes: 64 * KIB },
+  "courier.looked": none("courier", "keeper", BOTH),
+  "courier.failed": none("courier", "keeper", BOTH),
 
   "ctl.request": { from: "ctl", to: "keeper", states: BOTH, parts: [0, 2], partBytes: 16 * MIB },
   "ctl.reply": { from: "keeper", to: "ctl", states: BOTH, parts: [0, 2], partBytes: 16 * MIB },

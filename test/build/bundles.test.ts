@@ -21,6 +21,8 @@ const FORBIDDEN: Record<string, string[]> = {
   "roles/keeper": [...SLACK, "src/exec/"],
   "roles/gateway": [...KEYS_AND_STORE, "src/exec/"],
   "roles/runner": [...KEYS_AND_STORE, ...SLACK],
+  "roles/egress": [...KEYS_AND_STORE, ...SLACK, "src/exec/", "src/courier/"],
+  "roles/courier": [...KEYS_AND_STORE, ...SLACK, "src/exec/", "src/egress/"],
   "roles/notary": [
     ...SLACK,
     "src/exec/",
@@ -40,7 +42,9 @@ function offences(contents: Contents): string[] {
     if (!bundle.startsWith("cli/demo")) forbidden.push("src/workspace/");
     if (bundle.startsWith("roles/")) forbidden.push("src/cli/");
     if (bundle === "main") forbidden.push("src/roles/", "src/keeper/", "node_modules/");
-    const others = ["keeper", "gateway", "runner", "notary", "egress"].map((role) => `src/roles/${role}`);
+    const others = ["keeper", "gateway", "runner", "notary", "egress", "courier"].map(
+      (role) => `src/roles/${role}`,
+    );
     if (bundle.startsWith("roles/")) forbidden.push(...others.filter((path) => path !== `src/${bundle}`));
     return files
       .filter((file) => forbidden.some((part) => file.includes(part)))
@@ -53,7 +57,7 @@ t.test("a process holds its own role's code only", { skip: notBuilt }, async (t)
   for (const [bundle, files] of Object.entries(contents)) {
     t.same(offences({ [bundle]: files }), [], `${bundle}: ${files.length} files`);
   }
-  for (const role of ["keeper", "gateway", "runner", "notary", "egress"]) {
+  for (const role of ["keeper", "gateway", "runner", "notary", "egress", "courier"]) {
     if (existsSync(join(ROOT, `src/roles/${role}.ts`)))
       t.ok(contents[`roles/${role}`], `${role} has a bundle`);
   }

@@ -72,6 +72,7 @@ t.test("a keeper whose process can't be made is said at once", async (t) => {
       private: [],
       engine: "native",
       resources: [],
+      vaults: {},
       log,
     });
     const why = { code: "start_failed", message: new RegExp(`process can't be made \\(${code}\\)`) };

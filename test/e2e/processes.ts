@@ -21,7 +21,7 @@ function all(): Process[] {
 /** The process that runs a role below this `serve`, by its argv; undefined while there is none. */
 export function rolePid(
   serve: number,
-  role: "keeper" | "gateway" | "runner" | "notary" | "egress",
+  role: "keeper" | "gateway" | "runner" | "notary" | "egress" | "courier",
 ): number | undefined {
   const processes = all();
   const below = new Set([serve]);

@@ -49,9 +49,9 @@ const role = (name: string, extra: Partial<ConfineSpec> = {}): Buffer =>
     ...extra,
   });
 
-for (const name of ["keeper", "notary", "runner", "gateway", "egress"]) {
+for (const name of ["keeper", "notary", "runner", "gateway", "egress", "courier"]) {
   t.test(`Node confined as ${name}`, async (t) => {
-    const internet = name === "gateway" || name === "egress";
+    const internet = name === "gateway" || name === "egress" || name === "courier";
     const r = await launch("confine", role(name, { net: internet ? 1 : 3, scope: 2 }));
     t.equal(r.code, 0, r.stderr);
     const out = JSON.parse(r.stdout);

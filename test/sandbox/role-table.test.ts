@@ -85,7 +85,10 @@ function probeAs(
   attempts: Record<string, Attempt>,
   { uid, before = [] }: User,
 ): Promise<Told> {
-  const confinement = roleConfinement(role, plainSite(bait.dirs));
+  const confinement = roleConfinement(role, {
+    ...plainSite(bait.dirs),
+    vaults: { corp: { address: `https://127.0.0.1:${bait.port}`, mount: "secret", auth: "approle" } },
+  });
   const [ours, theirs] = harden().socketpair();
   const exe = openSync(process.execPath, "r");
   const self = [repoPath("test/sandbox/support/role-probe.ts"), JSON.stringify(attempts), addon];

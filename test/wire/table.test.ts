@@ -4,7 +4,7 @@ import { type Role, refusal, type SealState, TABLE } from "../../src/wire/table.
 
 /** Written by hand from DESIGN section 2, not from the code: sender > receiver, states, most parts, most bytes of a part. */
 const MAY: Record<string, string> = {
-  "role.hello": "gateway,runner,notary,egress>keeper both 0 0",
+  "role.hello": "gateway,runner,notary,egress,courier>keeper both 0 0",
   "gateway.connect": "keeper>gateway open 2 4096",
   "gateway.disconnect": "keeper>gateway open 0 0",
   "slack.state": "gateway>keeper open 0 0",
@@ -40,6 +40,14 @@ const MAY: Record<string, string> = {
   "egress.revoke": "keeper>egress open 0 0",
   "egress.revoked": "egress>keeper both 0 0",
   "egress.connection": "egress>keeper both 0 0",
+  "courier.login": "keeper>courier open 1 4096",
+  "courier.logout": "keeper>courier open 0 0",
+  "courier.fetch": "keeper>courier open 0 0",
+  "courier.look": "keeper>courier open 0 0",
+  "courier.logged_in": "courier>keeper both 1 4096",
+  "courier.fetched": "courier>keeper both 1 65536",
+  "courier.looked": "courier>keeper both 0 0",
+  "courier.failed": "courier>keeper both 0 0",
   "ctl.request": "ctl>keeper both 2 16777216",
   "ctl.reply": "keeper>ctl both 2 16777216",
   "ctl.output": "keeper>ctl open 1 65536",
@@ -50,9 +58,11 @@ const LEAST: Record<string, number> = {
   "profile.check": 1,
   "run.output": 1,
   "notary.open": 1,
+  "courier.login": 1,
+  "courier.fetched": 1,
   "ctl.output": 1,
 };
-const ROLES: readonly Role[] = ["keeper", "gateway", "runner", "notary", "egress", "ctl"];
+const ROLES: readonly Role[] = ["keeper", "gateway", "runner", "notary", "egress", "courier", "ctl"];
 const STATES: readonly SealState[] = ["sealed", "open"];
 
 t.same(Object.keys(TABLE).sort(), Object.keys(MAY).sort(), "the table speaks of exactly these messages");

@@ -30,7 +30,7 @@ const OK = /^ok$/;
 const NO = /^EPERM$/;
 const NO_FILE = /^EACCES$/;
 /** The roles with outbound network. */
-const OUTBOUND = { gateway: OK, egress: OK };
+const OUTBOUND = { gateway: OK, egress: OK, courier: OK };
 const NO_CALL = /^ENOSYS$/;
 /** AF_NETLINK is answered as by a kernel without it: glibc and c-ares look. */
 const NO_FAMILY = /^EAFNOSUPPORT$/;
@@ -159,6 +159,15 @@ function networkRows({ port, socket, abstract, dirs, home }: Bait): Row[] {
   const name = hex(AF.unix, 0, 0, abstract);
   return [
     row("connect by TCP", { ...open(AF.inet, STREAM), next: connect(inet(port)) }, OUTBOUND),
+    {
+      // The courier's are those of its vaults.
+      ...row(
+        "connect by TCP to another port",
+        { ...open(AF.inet, STREAM), next: connect(inet(1)) },
+        { gateway: /^ECONNREFUSED$/, egress: /^ECONNREFUSED$/, courier: NO_FILE },
+      ),
+      landlock: 4,
+    },
     row("open a TCP socket of IPv6", open(AF.inet6, STREAM), OUTBOUND),
     row("open a UDP socket", open(AF.inet, DGRAM), OUTBOUND),
     row("listen on TCP", { ...open(AF.inet, STREAM | NONBLOCK), next: listen }, ACCEPTS),

@@ -12,5 +12,6 @@ export function plainSite(dirs: Dirs): RoleSite {
     private: [],
     engine: "native",
     resources: [],
+    vaults: {},
   };
 }
