@@ -228,6 +228,7 @@ t.test("outages", async (t) => {
   };
   const awayPort = await away.listen(dir);
   t.teardown(() => away.close());
+  await vault.fetch(PLACE);
   for (const [status, fault] of statuses) {
     server.fault = (_, response) => {
       response.writeHead(status, { ...json, location: `https://localhost:${awayPort}/v1/` }).end(body);
@@ -238,8 +239,6 @@ t.test("outages", async (t) => {
   }
   t.equal(led, 0, "no redirect was followed");
 
-  server.fault = undefined;
-  await vault.fetch(PLACE);
   const bodies: [string, VaultFault | "none"][] = [
     [body, "none"],
     ["", "malformed"],

@@ -1,0 +1,161 @@
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { ROLE_ID, VaultServer } from "../courier/vault-server.ts";
+import { needsRoot, TestAppliance, until } from "./appliance.ts";
+import { memoryHolds } from "./memory.ts";
+import { rolePid, signalRole } from "./processes.ts";
+
+/** A live appliance beside a server that speaks KV version 2 over TLS. */
+t.setTimeout(240_000);
+if (spawnSync("openssl", ["version"]).status !== 0) {
+  t.test("outside vaults", { skip: "openssl is not installed" }, async () => {});
+  process.exit();
+}
+
+const appliance = new TestAppliance();
+const server = new VaultServer();
+t.teardown(async () => {
+  await appliance.stop();
+  await server.close();
+});
+const CANARY = "canary-7d1f0e2b5a9c4388-of-the-vault";
+const KEPT = ["app/deploy", "--key", "password"];
+type Status = { roles: Record<string, boolean>; landlock: Record<string, string> };
+
+const status = async () => (await appliance.ok(["status", "--json"])).json() as Status;
+const login = (secretId: string, ...more: string[]) =>
+  appliance.cli(["vault", "login", "corp", "--role-id", ROLE_ID, "--value-fd", "3", ...more], secretId);
+const check = (...more: string[]) => appliance.cli(["vault", "check", "corp", ...KEPT, ...more]);
+const logged = async (type: string) =>
+  (
+    (await appliance.ok(["audit", "log", "--type", type, "--json"])).json() as {
+      entries: { outcome: string; data: Record<string, unknown>; reason?: string }[];
+    }
+  ).entries;
+
+t.before(async () => {
+  VaultServer.certificate(appliance.dir);
+  const port = await server.listen(appliance.dir);
+  server.put("app/deploy", { password: CANARY });
+  appliance.configure(
+    `limits: best-effort\nvaults:\n  corp: {address: "https://localhost:${port}", ca: ${join(appliance.dir, "ca.pem")}}\n`,
+  );
+  await appliance.init();
+  await appliance.serve();
+  await appliance.unlock();
+  await until(
+    async () => (await status()).roles.courier === true,
+    20_000,
+    () => appliance.log,
+  );
+});
+
+t.test("the courier is a role like the others", async (t) => {
+  t.match((await status()).landlock.courier, /^(abi=|refused=|absent)/);
+  const report = await appliance.cli(["doctor", "--json"]);
+  const { checks } = report.json() as { checks: { name: string; ok: boolean }[] };
+  t.match(
+    checks.find(({ name }) => name === "courier"),
+    { ok: true },
+  );
+});
+
+t.test("a credential is tried before it is kept", async (t) => {
+  const none = await check();
+  t.equal(none.status, 1);
+  t.match(none.stderr, /The vault corp .* has no credential here.*sallyport vault login corp/);
+  const wrong = await login("wrong-secret-id");
+  t.equal(wrong.status, 1);
+  t.match(wrong.stderr, /refused the AppRole credential/);
+  t.match((await appliance.ok(["vault", "list"])).stdout, /no credential/);
+  t.equal((await login(server.secretId)).status, 0);
+  t.match((await appliance.ok(["vault", "list"])).stdout, /credential kept/);
+  t.match(await logged("vault.login"), [{ outcome: "success" }, { outcome: "failure" }]);
+  const unknown = await appliance.cli(["vault", "login", "x", "--role-id", "r", "--value-fd", "3"], "s");
+  t.match(unknown.stderr, /sallyport.yaml has no vault x \(it names corp\)/);
+});
+
+t.test("a value is fetched, and only its version told", async (t) => {
+  const said = await check();
+  t.equal(said.status, 0, said.stderr);
+  t.equal(said.stdout.trim(), "corp:app/deploy#password@1 can be fetched.");
+  t.match((await check("--version", "9")).stderr, /has no secret at that path/);
+  t.match((await appliance.cli(["vault", "check", "corp", "../sys", "--key", "k"])).stderr, /--path is/);
+  t.equal((await logged("vault.failed")).length, 2);
+});
+
+t.test("its outage is a clear error; what was fetched before is nowhere kept", async (t) => {
+  server.fault = (_, response) => {
+    response.writeHead(503).end('{"errors":["Vault is sealed"]}');
+    return true;
+  };
+  const said = await check();
+  t.equal(said.status, 1);
+  t.match(said.stderr, /A secret could not be fetched from its vault.*Is it sealed, or in trouble\? \(503\)/);
+  server.fault = undefined;
+  t.equal((await check()).status, 0);
+  t.match((await logged("vault.failed"))[0], {
+    data: { vault: "corp", fault: "unavailable", detail: "503" },
+  });
+});
+
+t.test("a courier that was killed comes back with the credential", async (_t) => {
+  const before = await signalRole(appliance.serving?.pid, "courier", "SIGKILL");
+  await until(
+    async () => {
+      const pid = rolePid(appliance.serving!.pid!, "courier");
+      return pid !== undefined && pid !== before && (await status()).roles.courier === true;
+    },
+    20_000,
+    () => appliance.log,
+  );
+  await until(async () => (await check()).status === 0, 10_000);
+});
+
+t.test("the value is in no other role's memory, and on no disk", { skip: needsRoot }, async (t) => {
+  t.equal((await check()).status, 0);
+  const serve = appliance.serving!.pid!;
+  for (const role of ["gateway", "egress", "runner", "notary"] as const)
+    t.equal(memoryHolds(rolePid(serve, role)!, CANARY), 0, role);
+  for (const role of ["keeper", "courier"] as const)
+    t.comment(`${role}: ${memoryHolds(rolePid(serve, role)!, CANARY)} copies left`);
+  t.equal(memoryHolds(rolePid(serve, "gateway")!, server.secretId), 0, "nor the credential");
+  for (const file of readdirSync(appliance.dir, { recursive: true, encoding: "utf8" })) {
+    const path = join(appliance.dir, file);
+    if (!statSync(path, { throwIfNoEntry: false })?.isFile()) continue;
+    const bytes = readFileSync(path);
+    t.notOk(bytes.includes(CANARY) || bytes.includes(server.secretId), file);
+  }
+  for (const text of [appliance.log, appliance.events.join("\n")])
+    t.notOk(text.includes(CANARY) || text.includes(server.secretId));
+});
+
+t.test("a wrapped secret id is unwrapped once and kept", async (t) => {
+  const wrapping = server.wrap();
+  const taken = await login(wrapping, "--wrapped");
+  t.equal(taken.status, 0, taken.stderr);
+  t.equal((await check()).status, 0);
+  t.match((await login(wrapping, "--wrapped")).stderr, /somebody has used it already/);
+});
+
+t.test("a lock revokes the token; after an unlock the credential is there again", async (_t) => {
+  await check();
+  const live = [...server.tokens.keys()].at(-1)!;
+  await appliance.ok(["lock"]);
+  await until(() => server.revoked.includes(live), 10_000);
+  await appliance.unlock();
+  await until(
+    async () => (await check()).status === 0,
+    20_000,
+    () => appliance.log,
+  );
+});
+
+t.test("logout", async (t) => {
+  t.equal((await appliance.cli(["vault", "logout", "corp"])).status, 0);
+  t.match((await check()).stderr, /has no credential here/);
+  t.equal((await appliance.cli(["vault", "logout", "corp"])).status, 1);
+  t.equal((await logged("vault.logout")).length, 1);
+});
