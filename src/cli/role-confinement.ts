@@ -89,10 +89,7 @@ const TABLE: Readonly<Record<RoleName, (site: RoleSite) => Omit<RoleConfinement,
   // Where the vaults are, it is told here and not by the keeper: one that was taken over can't send it elsewhere.
   courier: ({ vaults }) => ({
     args: ["--vaults", JSON.stringify(vaults)],
-    paths: [
-      ...NETWORK_PATHS,
-      ...Object.values(vaults).flatMap(({ ca }) => (ca === undefined ? [] : [ro(ca)])),
-    ],
+    paths: [...NETWORK_PATHS, ...Object.values(vaults).flatMap(({ ca }) => (ca === null ? [] : [ro(ca)]))],
     connect: [...new Set([...portsOf(vaults), DNS_PORT])],
     launcher: "confine",
   }),

@@ -17,6 +17,8 @@ export const VAULT_FAULTS = {
   deleted: "has deleted or destroyed that version of the secret",
   no_key: "has a secret at that path, but no field of that name in it",
   not_text: "has that field, but its value is no text",
+  unfit:
+    "has a value there that can't be kept out of an Op's output: it is empty, shorter than 4 bytes or a common word",
   limited: "refuses for now: too many requests (429)",
   unavailable: "answered with an error of its own. Is it sealed, or in trouble?",
   too_large: "answered with more than may be: 256 KiB an answer, 64 KiB a value",

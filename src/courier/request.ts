@@ -158,5 +158,7 @@ function faultOf(error: unknown, signal: AbortSignal): Fault {
   if (code.startsWith("HPE_")) return new Fault("malformed", detail, { cause: error });
   const isTls =
     /^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|EPROTO$|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_|INVALID_)/;
-  return new Fault(isTls.test(code) ? "tls" : "unreachable", detail, { cause: error });
+  if (isTls.test(code)) return new Fault("tls", detail, { cause: error });
+  const isOurs = code === "" || (code.startsWith("ERR_") && code !== "ERR_STREAM_PREMATURE_CLOSE");
+  return new Fault(isOurs ? "internal" : "unreachable", detail, { cause: error });
 }

@@ -1,20 +1,7 @@
 import { VAULT_VALUE_BYTES, type VaultSource } from "../core/vault-source.ts";
+import type { VaultPlace } from "../host/vault-shape.ts";
 import { find, MalformedJson, unescaped, wholeNumber } from "./json-bytes.ts";
 import { type Answer, Endpoint, Fault } from "./request.ts";
-
-/** What root says of a vault in sallyport.yaml. */
-export type VaultPlace = {
-  /** https://HOST[:PORT] */
-  address: string;
-  /** PEM file; null: the system's. */
-  ca: string | null;
-  /** Of Vault Enterprise and OpenBao. */
-  namespace: string | null;
-  /** Of the KV version 2 engine. */
-  mount: string;
-  /** Of the AppRole method. */
-  auth: string;
-};
 
 /** The secret id is the vault's from here on, which wipes it. */
 export type Credential = { roleId: string; secretId: Buffer };

@@ -9,17 +9,23 @@ const path = z.string().refine(isVaultPath, {
 });
 
 const listed = z.strictObject({
+  /** https://HOST[:PORT] */
   address: z
     .string()
     .max(300)
     .refine(isHttps, { error: "must be https://HOST or https://HOST:PORT, and no more" }),
+  /** PEM file; null: the system's. */
   ca: z
     .string()
     .max(512)
     .regex(/^\/[^\0]+$/, "must be an absolute path")
-    .optional(),
-  namespace: path.optional(),
+    .nullable()
+    .default(null),
+  /** Of Vault Enterprise and OpenBao. */
+  namespace: path.nullable().default(null),
+  /** Of the KV version 2 engine. */
   mount: path.default("secret"),
+  /** Of the AppRole method. */
   auth: path.default("approle"),
 });
 
@@ -38,6 +44,8 @@ export const vaultsShape = z
   .default({});
 
 export type ListedVaults = z.infer<typeof vaultsShape>;
+/** What root says of one vault. */
+export type VaultPlace = ListedVaults[string];
 
 function isHttps(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : null;

@@ -1,8 +1,10 @@
 import type { Actor } from "../audit/event.ts";
 import { SallyportError } from "../core/errors.ts";
+import { Secret } from "../core/secret.ts";
+import { secretFault } from "../core/secret-value.ts";
 import { faultText, type VaultFault } from "../core/vault-faults.ts";
 import { checkSource, sourceText, unknownVault, type VaultSource } from "../core/vault-source.ts";
-import { wipe } from "../keys/memory.ts";
+import { keyCopy, wipe } from "../keys/memory.ts";
 import type { Store } from "../store/store.ts";
 import { getCredential, removeCredential, setCredential } from "../store/vaults.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
@@ -13,8 +15,8 @@ const ANSWER_MS = 12_000;
 
 /** For whom it is asked; goes into the log with a failure. */
 export type VaultAbout = { actor: Actor; run?: string; op?: string; namespace?: string };
-/** `value` has memory of its own; the caller wipes it. */
-export type Fetched = { version: string; value: Buffer };
+/** The caller wipes the value, or hands it to a connection, which does. */
+export type Fetched = { version: string; value: Secret };
 
 type Asked =
   | Omit<MessageOf<"courier.login">, "id">
@@ -62,11 +64,19 @@ export class VaultClient {
    * `conflict`. Throws `vault_failed`, which is in the log by then.
    */
   async fetch(source: VaultSource, about: VaultAbout, expect?: string): Promise<Fetched> {
-    const { message, parts } = await this.#ask({ type: "courier.fetch", ...this.check(source) }, about);
+    const { vault, path, key, version: asked } = this.check(source);
+    const { message, parts } = await this.#ask(
+      { type: "courier.fetch", vault, path, key, version: asked },
+      about,
+    );
     const version = String((message as MessageOf<"courier.fetched">).version);
-    const value = parts[0]!;
+    const value = new Secret(parts[0]!);
+    if (value.use(secretFault) !== null) {
+      value.wipe();
+      throw await this.#failed(vault, { fault: "unfit", detail: null }, about);
+    }
     if (expect === undefined || expect === version) return { version, value };
-    wipe(value);
+    value.wipe();
     throw new SallyportError(
       "conflict",
       `${sourceText(source, null)} is at version ${version} in the vault by now; ${expect} is what was approved. Ask for the run again.`,
@@ -75,7 +85,8 @@ export class VaultClient {
 
   /** Which version `fetch` would give, for an approval to bind. Throws `vault_failed`, which is in the log by then. */
   async version(source: VaultSource, about: VaultAbout): Promise<string> {
-    const { message } = await this.#ask({ type: "courier.look", ...this.check(source) }, about);
+    const { vault, path, key, version } = this.check(source);
+    const { message } = await this.#ask({ type: "courier.look", vault, path, key, version }, about);
     return String((message as MessageOf<"courier.looked">).version);
   }
 
@@ -91,7 +102,7 @@ export class VaultClient {
     let unwrapped: Buffer | undefined;
     try {
       const ask = { type: "courier.login", vault, roleId, wrapped, now: true } as const;
-      const { parts } = await this.#ask(ask, null, [secretId]);
+      const { parts } = await this.#ask(ask, null, [new Secret(keyCopy(secretId))]);
       unwrapped = parts[0];
       if (wrapped && unwrapped === undefined) throw this.#error(vault, { fault: "malformed", detail: null });
       const kept = unwrapped ?? secretId;
@@ -144,12 +155,9 @@ export class VaultClient {
       if (credential === undefined) continue;
       const { roleId, secretId } = credential;
       const id = this.#next++;
-      this.#peers.send(
-        "courier",
-        { type: "courier.login", id, vault, roleId, wrapped: false, now: false },
-        // The connection may keep it until the kernel has it.
-        [secretId],
-      );
+      const login = { type: "courier.login", id, vault, roleId, wrapped: false, now: false } as const;
+      this.#peers.send("courier", login, [new Secret(keyCopy(secretId))]);
+      wipe(secretId);
     }
   }
 
@@ -169,26 +177,28 @@ export class VaultClient {
   }
 
   /** `about` null: the caller logs what comes of it. */
-  async #ask(question: Asked, about: VaultAbout | null, parts: Buffer[] = []): Promise<Answer> {
+  async #ask(question: Asked, about: VaultAbout | null, parts: Secret[] = []): Promise<Answer> {
     const { vault } = question;
     const got = await this.#exchange(question, parts);
     if ("message" in got) return got;
-    const error = this.#error(vault, got);
-    if (about !== null)
-      await this.#store.mutate((tx) => {
-        const { fault, detail } = got;
-        tx.log({
-          type: "vault.failed",
-          outcome: "failure",
-          ...about,
-          reason: error.detail,
-          data: { vault, fault, detail },
-        });
-      });
-    throw error;
+    throw about === null ? this.#error(vault, got) : await this.#failed(vault, got, about);
   }
 
-  #exchange(question: Asked, parts: Buffer[]): Promise<Answer | Failed> {
+  async #failed(vault: string, { fault, detail }: Failed, about: VaultAbout): Promise<VaultFailed> {
+    const error = this.#error(vault, { fault, detail });
+    await this.#store.mutate((tx) => {
+      tx.log({
+        type: "vault.failed",
+        outcome: "failure",
+        ...about,
+        reason: error.detail,
+        data: { vault, fault, detail },
+      });
+    });
+    return error;
+  }
+
+  #exchange(question: Asked, parts: Secret[]): Promise<Answer | Failed> {
     const id = this.#next++;
     const { promise, resolve } = Promise.withResolvers<Answer | Failed>();
     const settle = (got: Answer | Failed) => {

@@ -1,8 +1,10 @@
 import { SallyportError } from "../core/errors.ts";
+import { Secret } from "../core/secret.ts";
 import { Fault } from "../courier/request.ts";
-import { isSecretId, type Place, Vault, type VaultPlace } from "../courier/vault.ts";
+import { isSecretId, type Place, Vault } from "../courier/vault.ts";
 import { confineRole, keeperSocket, roleOptions } from "../host/role.ts";
 import { VERSION } from "../host/self.ts";
+import type { VaultPlace } from "../host/vault-shape.ts";
 import type { Connection } from "../wire/connection.ts";
 import type { Message, MessageOf } from "../wire/messages.ts";
 import { connectToKeeper } from "./to-keeper.ts";
@@ -29,9 +31,6 @@ export async function main(argv: string[]): Promise<number> {
     connection.send({ type: "role.hello", version: VERSION, pid: process.pid, landlock });
   });
 }
-
-/** How often it is looked whether the kernel has what was sent. */
-const WRITTEN_MS = 20;
 
 type Question = MessageOf<"courier.login"> | MessageOf<"courier.fetch"> | MessageOf<"courier.look">;
 
@@ -78,7 +77,7 @@ class Courier {
       this.#keeper?.send({ type: "courier.looked", id, version });
     } else {
       const { version, value } = await vault.fetch(placeOf(message));
-      this.#handOver({ type: "courier.fetched", id, version }, value);
+      this.#keeper?.send({ type: "courier.fetched", id, version }, [new Secret(value)]);
     }
   }
 
@@ -90,19 +89,7 @@ class Courier {
     if (now) await vault.login(credential);
     else vault.use(credential);
     // The keeper keeps what the wrapping token stood for.
-    if (wrapped) this.#handOver({ type: "courier.logged_in", id }, secretId);
-    else this.#keeper?.send({ type: "courier.logged_in", id });
-  }
-
-  /** The part is wiped once the kernel has it. */
-  #handOver(message: MessageOf<"courier.fetched"> | MessageOf<"courier.logged_in">, part: Buffer): void {
-    const keeper = this.#keeper;
-    keeper?.send(message, [part]);
-    const wipe = () => {
-      if (keeper?.isOpen === true && keeper.backlog > 0) setTimeout(wipe, WRITTEN_MS);
-      else part.fill(0);
-    };
-    wipe();
+    this.#keeper?.send({ type: "courier.logged_in", id }, wrapped ? [new Secret(secretId)] : []);
   }
 
   async end(): Promise<void> {

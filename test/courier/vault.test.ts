@@ -6,7 +6,8 @@ import { join } from "node:path";
 import t from "tap";
 import type { VaultFault } from "../../src/core/vault-faults.ts";
 import { Fault } from "../../src/courier/request.ts";
-import { type Place, Vault, type VaultPlace } from "../../src/courier/vault.ts";
+import { type Place, Vault } from "../../src/courier/vault.ts";
+import type { VaultPlace } from "../../src/host/vault-shape.ts";
 import { ROLE_ID, VaultServer } from "./vault-server.ts";
 
 /** The courier's client against a real server over TLS. */

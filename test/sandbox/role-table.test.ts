@@ -87,7 +87,15 @@ function probeAs(
 ): Promise<Told> {
   const confinement = roleConfinement(role, {
     ...plainSite(bait.dirs),
-    vaults: { corp: { address: `https://127.0.0.1:${bait.port}`, mount: "secret", auth: "approle" } },
+    vaults: {
+      corp: {
+        address: `https://127.0.0.1:${bait.port}`,
+        ca: null,
+        namespace: null,
+        mount: "secret",
+        auth: "approle",
+      },
+    },
   });
   const [ours, theirs] = harden().socketpair();
   const exe = openSync(process.execPath, "r");

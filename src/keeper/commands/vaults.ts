@@ -1,4 +1,3 @@
-import { wipe } from "../../keys/memory.ts";
 import type { Handlers } from "./command.ts";
 
 const APPLIANCE = { kind: "appliance" } as const;
@@ -22,7 +21,7 @@ export const vaults: Handlers = {
   "vault.check": async ({ session, caller, params }) => {
     await session.access.demand(caller, "administer", APPLIANCE);
     const { version, value } = await session.vaults.fetch(params, { actor: caller.actor });
-    wipe(value);
+    value.wipe();
     return { ...params, version };
   },
 };
