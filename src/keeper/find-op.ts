@@ -1,19 +1,37 @@
 import { SallyportError } from "../core/errors.ts";
 import { parseOpRef } from "../core/identity.ts";
-import { activeOps, listOps } from "../store/ops.ts";
+import { activeByAge, activeOps, listOps, type OpVersion } from "../store/ops.ts";
 import type { Reader } from "../store/tx.ts";
 import { type Access, type ActiveOp, tryManifest } from "./access.ts";
 import type { Caller } from "./callers.ts";
 
 /** Every active Op that the caller may see where the request came from, by name. */
 export async function visibleOps(access: Access, reader: Reader, caller: Caller): Promise<ActiveOp[]> {
+  return access.allowed(caller, "list", await asActive(access, reader, await activeOps(reader)));
+}
+
+/** Every Op with an active version whose log the caller may read where the request came from, disabled ones too. */
+export async function readableOps(access: Access, reader: Reader, caller: Caller): Promise<ActiveOp[]> {
+  const rows = await listOps(reader);
+  const disabled = new Set(rows.filter((row) => row.disabled).map((row) => `${row.namespace}/${row.name}`));
+  const ops = await asActive(access, reader, await activeByAge(reader), disabled);
+  return access.allowed(caller, "read_log", ops);
+}
+
+async function asActive(
+  access: Access,
+  reader: Reader,
+  versions: readonly OpVersion[],
+  disabled: ReadonlySet<string> = new Set(),
+): Promise<ActiveOp[]> {
   const once = remembering(reader);
   const ops: ActiveOp[] = [];
-  for (const version of await activeOps(reader)) {
+  for (const version of versions) {
+    const isDisabled = disabled.has(`${version.namespace}/${version.name}`);
     // One whose manifest is no longer accepted is left out of a list; who names it in full is told why.
-    if (tryManifest(version) !== null) ops.push(await access.activeVersion(once, version, false));
+    if (tryManifest(version) !== null) ops.push(await access.activeVersion(once, version, isDisabled));
   }
-  return access.allowed(caller, "list", ops);
+  return ops;
 }
 
 /** Reads each thing once: of two thousand Ops the namespaces are few. */
@@ -64,7 +82,7 @@ export async function findOp(
 async function refuseHidden(access: Access, reader: Reader, caller: Caller, name: string): Promise<void> {
   for (const row of await listOps(reader, {})) {
     if (row.name !== name || row.disabled || row.active === null) continue;
-    const op = await readable(access, reader, row);
+    const op = await readableOp(access, reader, row);
     if (op === undefined) continue;
     const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
     const decision = access.decide(caller, "list", resource);
@@ -74,7 +92,7 @@ async function refuseHidden(access: Access, reader: Reader, caller: Caller, name
 }
 
 /** Undefined where the manifest is no longer accepted, too. */
-async function readable(
+export async function readableOp(
   access: Access,
   reader: Reader,
   row: { namespace: string; name: string },

@@ -11,11 +11,12 @@ import type { MessageOf } from "../wire/messages.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import { type Caller, recall } from "./callers.ts";
 import { keepDecision } from "./decisions.ts";
-import { findOp } from "./find-op.ts";
+import { findOp, readableOp } from "./find-op.ts";
 import { checkArgsSize, refuseUngrantable } from "./run-order.ts";
 import type { Live, RunRequest } from "./run-types.ts";
 import { rootOf } from "./runtimes.ts";
 import { type BoundSecret, recordReads, versionsOf } from "./secrets.ts";
+import { demandKnown } from "./visible-runs.ts";
 import { demandsAs, digestOf, planWait, reachedAtOnce, type WaitPlan } from "./wait-plan.ts";
 
 /** Every refusal is an entry: the gate wrote its own, and a log that can't be written can't hold this one either. */
@@ -88,17 +89,11 @@ export async function waitsNoMore(
   id: string,
 ): Promise<never> {
   const row = await getRun(reader, id);
-  const op = row === undefined ? undefined : await access.activeOp(reader, row.namespace, row.op);
-  const isTheirs =
-    row !== undefined &&
-    (op === undefined
-      ? access.may(caller, "read_log", { kind: "appliance" })
-      : access.may(caller, "show", await access.runResource(reader, row, op)));
-  // The same answer and the same event, whether it is not there or not theirs to see.
-  if (!isTheirs) {
-    await access.hidden(caller, "approve", `run ${id}`);
-    throw new SallyportError("not_found", `Run ${id}.`);
-  }
+  const op = row && (await readableOp(access, reader, { namespace: row.namespace, name: row.op }));
+  const resource = row && op && (await access.runResource(reader, row, op));
+  await demandKnown(access, caller, "approve", id, resource);
+  if (row === undefined || resource === undefined) throw new SallyportError("not_found");
+  await access.demand(caller, "show", resource);
   throw new SallyportError("conflict", `Run ${id} waits for nobody: it is ${row.state}.`);
 }
 
@@ -109,10 +104,11 @@ export async function admitCancel(
   { caller, id, live }: { caller: Caller; id: string; live: Live | undefined },
 ): Promise<{ row: RunRow; op: ActiveOp }> {
   const row = await getRun(reader, id);
-  if (row === undefined) throw new SallyportError("not_found", `Run ${id}.`);
-  const op = live?.op ?? (await access.activeOp(reader, row.namespace, row.op));
-  if (op === undefined) throw new SallyportError("not_found", `Run ${id} belongs to an Op that is gone.`);
-  await access.demand(caller, "cancel", await access.runResource(reader, row, op));
+  const op = row && (live?.op ?? (await access.activeOp(reader, row.namespace, row.op)));
+  const resource = row && op && (await access.runResource(reader, row, op));
+  await demandKnown(access, caller, "cancel", id, resource);
+  if (row === undefined || op === undefined || resource === undefined) throw new SallyportError("not_found");
+  await access.demand(caller, "cancel", resource);
   return { row, op };
 }
 

@@ -8,7 +8,7 @@ import type { MessageOf } from "../wire/messages.ts";
 import { type Caller, slackActor, slackCaller } from "./callers.ts";
 import { codeOf } from "./code-form.ts";
 import { opDocument, runDocument, say } from "./documents.ts";
-import { findOp, visibleOps } from "./find-op.ts";
+import { findOp, readableOp, visibleOps } from "./find-op.ts";
 import { LINK_MINUTES, requestLink } from "./linking.ts";
 import { runLog } from "./log-view.ts";
 import { Presenter } from "./presenter.ts";
@@ -16,6 +16,7 @@ import type { Session } from "./session.ts";
 import { helpDocument, linkedDocument, statusDocument, whoamiDocument } from "./slack-answers.ts";
 import type { Answer } from "./slack-desk.ts";
 import { answerWait } from "./slack-waits.ts";
+import { demandKnown } from "./visible-runs.ts";
 import { waitAnswer } from "./wait-documents.ts";
 
 type Request = MessageOf<"slack.request">;
@@ -61,7 +62,7 @@ export async function dispatchSlack(session: Session, request: Request): Promise
     case "show":
       return show(session, caller, rest);
     case "log":
-      if (rest === "") await session.access.demand(caller, "help", { kind: "appliance" });
+      await session.access.demand(caller, "help", { kind: "appliance" });
       return done("log", await runLog(session, caller, rest));
     case "run":
       return run(session, caller, request, rest);
@@ -225,17 +226,22 @@ async function listDocument(session: Session, caller: Caller): Promise<Document>
 
 async function show(session: Session, caller: Caller, rest: string): Promise<Answer> {
   const what = need(rest, "Which? Write: /ops show OP, or /ops show RUN");
-  const row = what.startsWith("r-") ? await getRun(session.store.read, what) : undefined;
-  const ref = row === undefined ? what : `${row.namespace}/${row.op}`;
-  const op = await findOp(session.access, session.store.read, caller, ref, "show");
-  if (row === undefined) {
-    await session.access.demand(caller, "show", { kind: "op", op: op.row, namespace: op.namespace });
-    return done("show", opDocument(op.manifest, op.version.number, op.version.digest, op.row.resources));
-  }
-  const resource = await session.access.runResource(session.store.read, row, op);
-  await session.access.demand(caller, "show", resource);
+  if (what.startsWith("r-")) return showRun(session, caller, what);
+  const op = await findOp(session.access, session.store.read, caller, what, "show");
+  await session.access.demand(caller, "show", { kind: "op", op: op.row, namespace: op.namespace });
+  return done("show", opDocument(op.manifest, op.version.number, op.version.digest, op.row.resources));
+}
+
+async function showRun(session: Session, caller: Caller, id: string): Promise<Answer> {
+  const { access, store } = session;
+  const row = await getRun(store.read, id);
+  const op = row && (await readableOp(access, store.read, { namespace: row.namespace, name: row.op }));
+  const resource = row && op && (await access.runResource(store.read, row, op));
+  await demandKnown(access, caller, "show", id, resource);
+  if (row === undefined || op === undefined || resource === undefined) throw new SallyportError("not_found");
+  await access.demand(caller, "show", resource);
   const { requester } = resource;
-  const output = await readOutput(session.store.read, row.id, { limitBytes: 2400 });
+  const output = await readOutput(store.read, row.id, { limitBytes: 2400 });
   const shown = runDocument(
     { row, manifest: op.manifest, requester },
     { chunks: output, bytes: row.outputBytes },

@@ -7,8 +7,8 @@ export interface LogFilter {
   /** As audit/event writes it: "user:ID", "slack:ENTERPRISE/TEAM/USER", "host:UID", "system". */
   actor?: string;
   namespace?: string;
-  /** "name" or "namespace/name". */
-  op?: string;
+  /** "name" or "namespace/name"; null: entries that name none. */
+  op?: string | null;
   run?: string;
   type?: string;
   outcome?: "success" | "failure" | "unknown" | "denied";
@@ -65,6 +65,7 @@ export async function queryLog(reader: Reader, filter: LogFilter): Promise<LogRo
  */
 function equalities(filter: LogFilter, terms: string[], params: Value[]): void {
   let searched = false;
+  if (filter.op === null) terms.push("+op IS NULL");
   const equal = (column: string, value: string | undefined, indexed = true) => {
     if (value === undefined) return;
     terms.push(`${searched || !indexed ? "+" : ""}${column} = ?`);

@@ -179,7 +179,8 @@ export const COMMANDS = {
   "run.approve": open(z.strictObject({ run, digest })),
   "run.deny": open(z.strictObject({ run })),
   "run.cancel": open(z.strictObject({ run })),
-  "run.list": open(z.strictObject(page)),
+  /** `before`: a run's id; only older ones. */
+  "run.list": open(z.strictObject({ limit: page.limit, before: run.optional() })),
   "run.show": open(z.strictObject({ run })),
 
   "audit.log": open(LogFilter),

@@ -153,6 +153,8 @@ t.test("what is not there, or is no id: one clear error each, and nothing change
     [["namespace", "channel", "remove", "demo", "C0NONE0001"], 1, /C0NONE0001 is no channel of demo/],
     [["unlink", "U0NOBODY01"], 1, /not linked/],
     [["link", "7K2M-90QD", "--user", "bbo", "--json"], 1, /User bbo/],
+    [["audit", "log", "--person", "bbo"], 1, /User bbo/],
+    [["audit", "log", "--namespace", "wep"], 1, /Namespace wep/],
   ];
   for (const [args, status, says] of cases) {
     const result = await appliance.cli(args);

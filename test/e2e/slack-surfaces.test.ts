@@ -80,6 +80,7 @@ const VERBS = {
   [`cancel ${oldRun}`]: "cancel",
   frobnicate: "unknown",
   [`approve ${oldRun}`]: "approve",
+  [`deny ${oldRun}`]: "approve",
 } as const;
 type Verb = (typeof VERBS)[keyof typeof VERBS];
 type Expected = { says: RegExp; policy?: string; runs?: true };
@@ -87,6 +88,8 @@ const ok = (says: RegExp): Expected => ({ says });
 const no = (policy: string, says: RegExp): Expected => ({ says, policy });
 
 const DEFAULT_NO = no("default-deny", /Refused/);
+/** As of one that is not there. */
+const HIDDEN = no("hidden", /There is nothing of that name\. Run r-/);
 const SERVED: Record<Verb, Expected> = {
   help: ok(/\/ops list/),
   whoami: ok(/You are (alice|bob)\./),
@@ -100,8 +103,8 @@ const SERVED: Record<Verb, Expected> = {
   log: ok(/demo\/hello (run\.finished succeeded|authz\.denied)/),
   logAll: ok(/demo\/hello (run\.finished succeeded|authz\.denied)/),
   cancel: ok(/has ended: succeeded/),
-  approve: ok(/waits for nobody: it is succeeded/),
   unknown: ok(/There is no command/),
+  approve: ok(/waits for nobody: it is succeeded/),
 };
 const NO_RIGHTS: Record<Verb, Expected> = {
   ...SERVED,
@@ -109,12 +112,12 @@ const NO_RIGHTS: Record<Verb, Expected> = {
   link: ok(/linked to mallory already/),
   list: ok(/no Op that you may run here/),
   showOp: DEFAULT_NO,
-  showRun: DEFAULT_NO,
+  showRun: HIDDEN,
   run: DEFAULT_NO,
   log: DEFAULT_NO,
   logAll: ok(/Nothing is logged here that you may read/),
-  cancel: DEFAULT_NO,
-  approve: no("hidden", /There is nothing of that name/),
+  cancel: HIDDEN,
+  approve: HIDDEN,
 };
 const all = (expected: Expected, except: Partial<Record<Verb, Expected>> = {}): Record<Verb, Expected> => ({
   ...(Object.fromEntries(Object.values(VERBS).map((verb) => [verb, expected])) as Record<Verb, Expected>),

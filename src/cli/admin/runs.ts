@@ -86,11 +86,15 @@ export function addRuns(program: Program, admin: Admin): void {
   const runs = program.command("runs").description("runs, newest first").enablePositionalOptions(false);
   common(runs.command("list", { isDefault: true }))
     .option("--limit <n>", "at most this many")
-    .action((options: { limit?: string }, command: Program) =>
+    .option("--before <run>", "only older ones than this: the page before")
+    .action((options: { limit?: string; before?: string }, command: Program) =>
       admin.show<"run.list", { runs: Run[] }>(
         command,
         "run.list",
-        options.limit === undefined ? {} : { limit: whole(options.limit) },
+        {
+          ...(options.limit === undefined ? {} : { limit: whole(options.limit) }),
+          ...(options.before === undefined ? {} : { before: options.before }),
+        },
         (d) =>
           table(
             ["RUN", "OP", "STATE", "EXIT", "BY", "REQUESTED"],

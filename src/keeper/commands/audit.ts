@@ -4,7 +4,7 @@ import { type VerifyReport, verifyLog } from "../../audit/verify.ts";
 import { SallyportError } from "../../core/errors.ts";
 import { latestCheckpoint, listCheckpoints } from "../../store/checkpoints.ts";
 import type { Caller } from "../callers.ts";
-import { adminLog } from "../log-view.ts";
+import { readLog } from "../log-view.ts";
 import type { Session } from "../session.ts";
 import { type Handlers, WithBytes } from "./command.ts";
 
@@ -12,7 +12,7 @@ const APPLIANCE = { kind: "appliance" } as const;
 const BATCH = 500;
 
 export const audit: Handlers = {
-  "audit.log": async ({ session, caller, params }) => ({ entries: await adminLog(session, caller, params) }),
+  "audit.log": async ({ session, caller, params }) => ({ entries: await readLog(session, caller, params) }),
   "audit.checkpoint": async ({ session, caller }) => {
     await session.access.demand(caller, "read_log", APPLIANCE);
     const checkpoint = await newest(session);

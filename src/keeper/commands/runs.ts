@@ -1,10 +1,12 @@
 import { needText } from "../../core/approvals.ts";
 import { shortDigest } from "../../core/digest.ts";
 import { SallyportError } from "../../core/errors.ts";
-import { getRun, listRuns, type RunRow, readOutput } from "../../store/runs.ts";
+import { getRun, type RunRow, readOutput } from "../../store/runs.ts";
 import { getUser } from "../../store/users.ts";
+import { readableOp } from "../find-op.ts";
 import type { RunView } from "../run-types.ts";
 import type { Session } from "../session.ts";
+import { mayShow, visibleRuns } from "../visible-runs.ts";
 import { type CommandContext, type Handlers, WithBytes } from "./command.ts";
 
 export const runs: Handlers = {
@@ -37,7 +39,7 @@ export const runs: Handlers = {
   },
   "run.waiting": async ({ session, caller, params }) => {
     const live = session.runs.waiting().find(({ view }) => view.row.id === params.run);
-    if (live === undefined || !(await mayShow({ session, caller }, live.view.row)))
+    if (live === undefined || !(await isVisible({ session, caller }, live.view.row)))
       return session.runs.notWaiting(caller, params.run);
     const { wait, requester } = live.view;
     return {
@@ -67,15 +69,14 @@ export const runs: Handlers = {
     return { run: params.run };
   },
   "run.list": async ({ session, caller, params }) => {
-    const rows = await listRuns(session.store.read, { limit: params.limit ?? 50 });
-    const seen: unknown[] = [];
-    for (const row of rows)
-      if (await mayShow({ session, caller }, row)) seen.push(await describe(session, row));
-    return { runs: seen };
+    const { access, store, runs } = session;
+    const { limit = 50, before } = params;
+    const rows = await visibleRuns({ access, reader: store.read, runs }, caller, { limit, before });
+    return { runs: await Promise.all(rows.map((row) => describe(session, row))) };
   },
   "run.show": async ({ session, caller, params }) => {
     const row = await getRun(session.store.read, params.run);
-    if (row === undefined || !(await mayShow({ session, caller }, row))) {
+    if (row === undefined || !(await isVisible({ session, caller }, row))) {
       // The same answer and the same event, whether it is not there or not theirs to see.
       if (!session.access.may(caller, "read_log", { kind: "appliance" }))
         await session.access.hidden(caller, "show", `run ${params.run}`);
@@ -94,13 +95,13 @@ function waitNotice({ row, wait }: RunView): string {
   return `${row.id} waits for the approval of ${left.join(" and of ")}, digest ${shortDigest(wait?.digest ?? "")}.${approved}\n`;
 }
 
-async function mayShow(
+async function isVisible(
   { session, caller }: Pick<CommandContext<"run.show">, "session" | "caller">,
   row: RunRow,
 ): Promise<boolean> {
-  const op = await session.access.activeOp(session.store.read, row.namespace, row.op);
-  if (op === undefined) return session.access.may(caller, "read_log", { kind: "appliance" });
-  return session.access.may(caller, "show", await session.access.runResource(session.store.read, row, op));
+  const { access, store } = session;
+  const op = await readableOp(access, store.read, { namespace: row.namespace, name: row.op });
+  return mayShow(access, store.read, caller, row, op);
 }
 
 async function describe(session: Session, row: RunRow): Promise<unknown> {
