@@ -2,7 +2,9 @@ import { SallyportError } from "./errors.ts";
 
 /**
  * Who somebody is in Slack: the ids alone. A display name, handle or e-mail is never part of it, because the
- * person can set those. `team` is the person's own workspace, which on a shared channel differs from ours.
+ * person can set those. `team` is the person's own workspace, which on a shared channel differs from ours; within an Enterprise
+ * organisation it tells where they were seen, since `enterprise` and `user` say there who they are, and where Slack names no
+ * workspace it is the organisation's id.
  */
 export interface SlackIdentity {
   readonly enterprise: string | null;
@@ -45,7 +47,7 @@ export function parseSlackIdentity(value: unknown): SlackIdentity {
   if (outer !== null && !isEnterpriseId(outer)) {
     throw new SallyportError("input_invalid", `${show(outer)} is not a Slack enterprise id (E...).`);
   }
-  if (!isTeamId(team))
+  if (!isTeamId(team) && !(team === outer && isEnterpriseId(team)))
     throw new SallyportError("input_invalid", `${show(team)} is not a Slack team id (T...).`);
   if (!isSlackUserId(user)) {
     throw new SallyportError("input_invalid", `${show(user)} is not a Slack user id (U... or W...).`);

@@ -102,7 +102,8 @@ export async function openSession(o: Options): Promise<Session> {
     origin,
     history,
     slack: () => slack,
-    team: async () => (slack === undefined ? null : { enterprise: slack.enterprise, team: slack.team }),
+    team: async () =>
+      slack === undefined ? null : { enterprise: slack.enterprise, team: slack.team, org: slack.org },
     connectSlack: () => {
       // What was reported under the tokens before says nothing about these.
       slack = undefined;

@@ -46,8 +46,8 @@ export type Session = {
   history: SignedHistory;
   /** What the gateway reported last. */
   slack: () => MessageOf<"slack.state"> | undefined;
-  /** The workspace that the tokens belong to, as auth.test told; null before the first connection. */
-  team: () => Promise<(Pick<SlackIdentity, "enterprise"> & { team: string | null }) | null>;
+  /** The workspace, or with `org` the organisation, that the tokens belong to, as auth.test told; null before the first connection. */
+  team: () => Promise<(Pick<SlackIdentity, "enterprise"> & { team: string | null; org: boolean }) | null>;
   /** Sends the tokens to the gateway, where both are there. */
   connectSlack: () => Promise<boolean>;
   status: () => SessionStatus;

@@ -26,8 +26,11 @@ export async function dispatchSlack(session: Session, request: Request): Promise
   const words = wordsOf(request);
   if (words === null) return { outcome: "ignored", document: null };
   const { verb, rest } = words;
-  const ours = (await session.team())?.team ?? null;
-  if (request.identity.team !== ours) return refuseWorkspace(session, request, verb, ours !== null);
+  const ours = await session.team();
+  const isKnown = ours !== null && ours.team !== null;
+  // Whose organisation it is the gateway has seen; whether the person is of it Slack alone knows.
+  if (!isKnown || !isOurs(ours, request.identity) || request.standing === "foreign")
+    return refuseWorkspace(session, request, verb, isKnown);
   let caller: Caller;
   try {
     caller = await slackCaller(session.store.read, request.identity, {
@@ -80,6 +83,13 @@ export async function dispatchSlack(session: Session, request: Request): Promise
         say(`There is no command "${verb.slice(0, 40)}". Write /ops help to see what there is.`),
       );
   }
+}
+
+function isOurs(
+  ours: { enterprise: string | null; team: string | null; org: boolean },
+  { enterprise, team }: Request["identity"],
+): boolean {
+  return ours.org ? enterprise !== null && enterprise === ours.enterprise : team === ours.team;
 }
 
 function wordsOf(request: Request): { verb: string; rest: string } | null {

@@ -139,7 +139,7 @@ class Gateway {
   #disconnect(): void {
     this.#session?.stop();
     this.#session = null;
-    const nobody = { team: null, enterprise: null, botUser: null, teamName: null };
+    const nobody = { team: null, enterprise: null, botUser: null, teamName: null, org: false };
     this.#port.state({ connections: 0, ...nobody, error: null });
   }
 

@@ -134,8 +134,7 @@ export class Receiver {
 
   #vouch(id: string, request: Request, receivedAt: number): void {
     const { people } = this.#options;
-    const fresh = request.surface === "button" || request.surface === "modal";
-    const known = fresh ? null : people.recent(request.identity.user, STANDING_AGE);
+    const known = mayDecide(request) ? null : people.recent(request.identity, STANDING_AGE);
     if (known !== null) {
       this.#send(id, request, receivedAt, known);
       return;
@@ -144,7 +143,7 @@ export class Receiver {
     const late = new Promise<Standing>((resolve) => {
       timer = setTimeout(resolve, STANDING_WAIT, "unknown");
     });
-    void Promise.race([people.look(request.identity.user), late])
+    void Promise.race([people.look(request.identity), late])
       .then((standing) => this.#send(id, request, receivedAt, standing))
       .catch(() => this.#settle(id, false, REFUSED))
       .finally(() => clearTimeout(timer));
@@ -194,6 +193,11 @@ export class Receiver {
     const { contexts } = this.#options;
     void contexts.post(contexts.forUrl(reply.responseUrl), renderText(say), "ephemeral", null);
   }
+}
+
+/** Whether it may approve, deny or confirm something: as a click, a form, or a command's first word. */
+function mayDecide({ surface, text }: Request): boolean {
+  return surface === "button" || surface === "modal" || /^\s*(approve|deny|confirm)(\s|$)/i.test(text);
 }
 
 /** A private text inside the ack, where this kind of envelope takes one. */

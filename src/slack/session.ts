@@ -146,7 +146,7 @@ export class Session {
         ? ({
             kind: "platform",
             error: "",
-            text: "auth.test names no workspace; install the app in one",
+            text: "auth.test names neither a workspace nor an organisation; install the app in one",
           } as const)
         : result.failure;
       const forPerson = failure.kind === "auth" || failure.kind === "platform";
@@ -206,6 +206,7 @@ export class Session {
       enterprise: this.#home?.enterprise ?? null,
       botUser: this.#home?.botUser ?? null,
       teamName: this.#home?.teamName ?? null,
+      org: this.#home?.org ?? false,
       error: this.#error ?? this.#pool?.error ?? null,
     };
     const text = JSON.stringify(state);

@@ -15,9 +15,13 @@ export type Standing = "member" | "guest" | "bot" | "foreign" | "deleted" | "unk
 
 export type Identity = { enterprise: string | null; team: string; user: string };
 
-/** What auth.test says of the installation; identities are compared with it. */
+/**
+ * What auth.test says of the installation; identities are compared with it. `org`: it is installed for the whole Enterprise
+ * organisation `enterprise`, and `team` may then be the organisation's id.
+ */
 export type Home = {
   team: string;
+  org: boolean;
   teamName: string | null;
   enterprise: string | null;
   botUser: string;
@@ -69,6 +73,8 @@ export type SlackState = {
   enterprise: string | null;
   botUser: string | null;
   teamName: string | null;
+  /** Whether people of all workspaces of the organisation are served, not those of `team` alone. */
+  org: boolean;
   error: string | null;
 };
 

@@ -37,11 +37,11 @@ export class Web {
 }
 
 const AuthTest = z.object({
-  // With an organisation's own token Slack may name the organisation (E...) here, which is no workspace.
-  team_id: slackId.startsWith("T"),
+  team_id: slackId,
   team: z.string().max(200).nullish().catch(null),
   user_id: slackId,
-  enterprise_id: slackId.nullish(),
+  enterprise_id: slackId.startsWith("E").nullish(),
+  is_enterprise_install: z.boolean().catch(false),
 });
 
 /** Reads auth.test's answer; null when it lacks what identities are compared with. */
@@ -49,8 +49,12 @@ export function homeOf(data: unknown): Home | null {
   const parsed = AuthTest.safeParse(data);
   if (!parsed.success) return null;
   const d = parsed.data;
+  // With an organisation's own token Slack may name the organisation in a workspace's place.
+  const isOrgId = d.enterprise_id != null && d.team_id === d.enterprise_id;
+  if (!isOrgId && !d.team_id.startsWith("T")) return null;
   return {
     team: d.team_id,
+    org: isOrgId || (d.is_enterprise_install && d.enterprise_id != null),
     teamName: d.team ?? null,
     enterprise: d.enterprise_id ?? null,
     botUser: d.user_id,

@@ -31,9 +31,18 @@ export async function addIdentity(tx: Tx, identity: SlackIdentity, userId: strin
   await tx.run(sql, [...keyOf(identity), userId, tx.now]);
 }
 
-export function userByIdentity(reader: Reader, identity: SlackIdentity): Promise<UserRow | undefined> {
+/**
+ * Whose it is. Within an Enterprise organisation a member has one id in all of its workspaces, so that a link made in one counts
+ * in each; should two of them be linked to two users, only the workspace's own link counts.
+ */
+export async function userByIdentity(reader: Reader, identity: SlackIdentity): Promise<UserRow | undefined> {
   const sql = `SELECT ${USER_COLUMNS} FROM identities JOIN users ON users.id = user_id WHERE ${KEY}`;
-  return reader.get(sql, keyOf(identity));
+  const exact = await reader.get<UserRow>(sql, keyOf(identity));
+  if (exact !== undefined || identity.enterprise === null) return exact;
+  const inOrg = `SELECT DISTINCT ${USER_COLUMNS} FROM identities JOIN users ON users.id = user_id
+    WHERE enterprise = ? AND slack_user = ? LIMIT 2`;
+  const [first, second] = await reader.all<UserRow>(inOrg, [identity.enterprise, identity.user]);
+  return second === undefined ? first : undefined;
 }
 
 export async function listIdentities(reader: Reader, userId?: string): Promise<IdentityRow[]> {

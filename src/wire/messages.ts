@@ -47,6 +47,8 @@ const slackState = z.strictObject({
   enterprise: slackId.nullable(),
   botUser: slackId.nullable(),
   teamName: z.string().max(200).nullable(),
+  /** Whether it is installed for the whole organisation `enterprise`. */
+  org: z.boolean(),
   error: z.string().max(500).nullable(),
 });
 

@@ -13,7 +13,7 @@ import {
 } from "./args.ts";
 import { completeUpload, getUploadUrl } from "./methods-files.ts";
 import { openView, publishView, updateView } from "./methods-views.ts";
-import type { State } from "./state.ts";
+import { FOREIGN_TEAM, type State } from "./state.ts";
 import type { Block, Metadata, Person } from "./types.ts";
 
 function metadataOf(args: Args): Metadata | null | undefined {
@@ -152,7 +152,7 @@ export function userObject(state: State, person: Person): Answer {
       team: person.teamId,
       ...(person.botId === null ? {} : { bot_id: person.botId, api_app_id: `A${person.botId.slice(1)}` }),
     },
-    ...(state.enterprise === null
+    ...(state.enterprise === null || person.stranger || person.teamId === FOREIGN_TEAM
       ? {}
       : {
           enterprise_user: {

@@ -103,3 +103,14 @@ t.test("names of Ops", async (t) => {
   for (const ref of ["", "/", "web/", "/x", "a/b/c", "../x", "Web/x", "*/x", null])
     t.throws(() => parseOpRef(ref), refused());
 });
+
+t.test(
+  "where an organisation is served, its own id may stand in a workspace's place, and no other",
+  async (t) => {
+    const member = { enterprise: "E0CORP0001", team: "E0CORP0001", user: "W0ALICE001" };
+    t.same(parseSlackIdentity(member), member);
+    t.equal(identityKey(member), "E0CORP0001/E0CORP0001/W0ALICE001");
+    for (const enterprise of ["E0EVIL0001", null, ""])
+      t.throws(() => parseSlackIdentity({ ...member, enterprise }), { code: "input_invalid" });
+  },
+);

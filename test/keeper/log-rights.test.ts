@@ -124,7 +124,7 @@ const session = {
   store,
   access,
   now: Date.now,
-  team: async () => ({ enterprise: null, team: TEAM }),
+  team: async () => ({ enterprise: null, team: TEAM, org: false }),
   runs: { waiting: () => [] },
 } as unknown as Session;
 /** A command of the admin socket, by somebody. */

@@ -1,4 +1,5 @@
 import t from "tap";
+import type { SlackIdentity } from "../../src/core/identity.ts";
 import { Access } from "../../src/keeper/access.ts";
 import type { Session } from "../../src/keeper/session.ts";
 import { dispatchSlack } from "../../src/keeper/slack-commands.ts";
@@ -12,7 +13,7 @@ import { scratch } from "../store/scratch.ts";
 const OURS = "T0ACME0001";
 const ANN = { enterprise: null, team: OURS, user: "U0ANN00001" };
 
-function request(text: string, identity = ANN): MessageOf<"slack.request"> {
+function request(text: string, identity: SlackIdentity = ANN): MessageOf<"slack.request"> {
   return {
     type: "slack.request",
     id: "q-1",
@@ -32,7 +33,11 @@ function request(text: string, identity = ANN): MessageOf<"slack.request"> {
 
 t.test("of another workspace than the tokens', or while nobody knows whose they are: nobody", async (t) => {
   const store = await scratch(t).open(true);
-  let team: { enterprise: null; team: string | null } | null = { enterprise: null, team: OURS };
+  let team: { enterprise: null; team: string | null; org: boolean } | null = {
+    enterprise: null,
+    team: OURS,
+    org: false,
+  };
   const access = new Access({ store, authorizer: withPolicies(""), now: Date.now });
   const session = { store, access, now: Date.now, team: async () => team } as unknown as Session;
   const sister = { ...ANN, team: "T0SISTER01" };
@@ -57,7 +62,7 @@ t.test("of another workspace than the tokens', or while nobody knows whose they 
   const before = (await denied()).length;
   t.equal(before, 4, "an event each");
 
-  for (const unknown of [null, { enterprise: null, team: null }]) {
+  for (const unknown of [null, { enterprise: null, team: null, org: false }]) {
     team = unknown;
     for (const identity of [ANN, sister])
       t.match(await dispatchSlack(session, request("whoami", identity)), {
@@ -70,3 +75,38 @@ t.test("of another workspace than the tokens', or while nobody knows whose they 
     Array.from({ length: 4 }, () => "slack-unverified"),
   );
 });
+
+t.test(
+  "installed for an organisation: a link made in one workspace counts in each, and nobody else's",
+  async (t) => {
+    const store = await scratch(t).open(true);
+    const access = new Access({ store, authorizer: withPolicies(""), now: Date.now });
+    const ours = { enterprise: "E0CORP0001", team: "E0CORP0001", org: true };
+    const session = { store, access, now: Date.now, team: async () => ours } as unknown as Session;
+    const linked = { enterprise: "E0CORP0001", team: OURS, user: "W0ANN00001" };
+    await store.mutate(async (tx) => {
+      tx.unlogged("test");
+      await addIdentity(tx, linked, (await addUser(tx, { name: "ann" })).id);
+    });
+    const asked = async (identity: SlackIdentity, standing: "member" | "foreign" = "member") =>
+      (await dispatchSlack(session, { ...request("whoami", identity), standing })).document?.summary;
+    for (const team of [OURS, "T0SISTER01", "E0CORP0001"])
+      t.equal(await asked({ ...linked, team }), "You are ann.", team);
+    t.match(await asked({ ...linked, user: "W0BOB00001" }), /not linked/);
+    t.match(await asked({ ...linked, team: "T0OTHER001" }, "foreign"), /slack-foreign/, "as Slack says");
+    t.match(await asked({ ...linked, enterprise: "E0EVIL0001" }), /slack-foreign/);
+    t.match(await asked({ ...linked, enterprise: null }), /slack-foreign/);
+    // The same id, linked to somebody else in another of its workspaces before that was one rule.
+    await store.mutate(async (tx) => {
+      tx.unlogged("test");
+      const { id } = await addUser(tx, { name: "bob" });
+      await tx.run(
+        "INSERT INTO identities (enterprise, team, slack_user, user_id, created) VALUES ('E0CORP0001', 'T0SISTER01', 'W0ANN00001', ?, 1)",
+        [id],
+      );
+    });
+    t.equal(await asked(linked), "You are ann.");
+    t.equal(await asked({ ...linked, team: "T0SISTER01" }), "You are bob.");
+    t.match(await asked({ ...linked, team: "T0THIRD001" }), /not linked/, "neither of the two");
+  },
+);

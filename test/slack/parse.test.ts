@@ -7,11 +7,14 @@ import type { Home, Parsed } from "../../src/slack/types.ts";
 const FOLDERS = ["../workspace/payloads/", "payloads/"].map((path) => new URL(path, import.meta.url));
 const HOME: Home = {
   team: "T0ACME0001",
+  org: false,
   teamName: "Acme",
   enterprise: null,
   botUser: "U0BOT00001",
 };
-const ORG: Home = { ...HOME, enterprise: "E0CORP0001" };
+/** A workspace of an Enterprise organisation, and the organisation as a whole. */
+const GRID: Home = { ...HOME, enterprise: "E0CORP0001" };
+const ORG: Home = { ...GRID, org: true };
 
 type Json = Record<string, unknown>;
 
@@ -114,22 +117,61 @@ t.test("what is done once has one trigger, whatever envelope brings it", async (
   t.equal(parse("events_api.app_mention").request?.trigger, null, "events have an id of their own");
 });
 
-t.test("an installation for a whole organisation: one of its workspaces is served", async (t) => {
-  const identity = { enterprise: "E0CORP0001", team: "T0ACME0001", user: "W0ALICE001" };
-  const command = "slash_commands.enterprise_org_install";
-  const click = "interactive.block_actions.org_install";
-  t.same(parse(command, ORG).request?.identity, identity);
-  t.same(parse(click, ORG).request?.identity, identity, "the outer team is null there");
-  const sister = "T0SISTER01";
-  const others: Parsed[] = [
-    parse(command, ORG, (p) => Object.assign(p, { team_id: sister })),
-    parse(click, ORG, (p) => Object.assign(p.user as Json, { team_id: sister })),
-    parse("events_api.app_mention", ORG, (p) => Object.assign(p.event as Json, { user_team: sister })),
-    parse(click, ORG, (p) => Object.assign(p, { enterprise: { id: "E0EVIL0001", name: "Evil" } })),
-  ];
-  for (const other of others) t.equal(other.refusal?.alarm, "foreign_identity");
+const COMMAND = "slash_commands.enterprise_org_install";
+const CLICK = "interactive.block_actions.org_install";
+const SISTER = "T0SISTER01";
+const MEMBER = { enterprise: "E0CORP0001", team: "T0ACME0001", user: "W0ALICE001" };
+/** What names the person's workspace, on each surface. */
+const SISTERS: [string, (p: Json) => void][] = [
+  [COMMAND, (p) => Object.assign(p, { team_id: SISTER })],
+  [CLICK, (p) => Object.assign(p.user as Json, { team_id: SISTER })],
+  ["events_api.app_mention", (p) => Object.assign(p.event as Json, { user_team: SISTER })],
+];
+const EVIL = { id: "E0EVIL0001", name: "Evil" };
+const OTHER_ORG: [string, (p: Json) => void][] = [
+  [COMMAND, (p) => Object.assign(p, { enterprise_id: EVIL.id })],
+  [CLICK, (p) => Object.assign(p, { enterprise: EVIL })],
+  ["events_api.app_mention", (p) => Object.assign(p, { enterprise_id: EVIL.id })],
+];
+
+t.test("installed in one workspace of an organisation: that one is served", async (t) => {
+  t.same(parse(COMMAND, GRID).request?.identity, MEMBER);
+  t.same(parse(CLICK, GRID).request?.identity, MEMBER, "the outer team is null there");
+  for (const [name, change] of [...SISTERS, ...OTHER_ORG])
+    t.equal(parse(name, GRID, change).refusal?.alarm, "foreign_identity", name);
+});
+
+t.test("installed for an organisation: each of its workspaces, and no other organisation", async (t) => {
+  for (const home of [ORG, { ...ORG, team: "E0CORP0001" }]) {
+    t.same(parse(COMMAND, home).request?.identity, MEMBER);
+    t.same(parse(CLICK, home).request?.identity, MEMBER);
+    for (const [name, change] of SISTERS)
+      t.match(
+        parse(name, home, change).request?.identity,
+        { enterprise: MEMBER.enterprise, team: SISTER },
+        name,
+      );
+    for (const [name, change] of OTHER_ORG)
+      t.equal(parse(name, home, change).refusal?.alarm, "foreign_identity", name);
+  }
+  for (const flag of ["true", true, "false", false, null, undefined])
+    for (const name of [COMMAND, CLICK])
+      t.same(
+        parse(name, ORG, (p) => Object.assign(p, { is_enterprise_install: flag })).request?.identity,
+        MEMBER,
+        "what the envelope says of the installation counts for nothing",
+      );
+  const named = (team: string | null) =>
+    parse("events_api.app_mention", { ...ORG, team: "E0CORP0001" }, (p) => {
+      const none = { user_team: team, source_team: team, team, user_profile: { team } };
+      Object.assign(p.event as Json, none);
+      Object.assign(p, { team_id: team });
+    });
+  t.match(named(null).request?.identity, { team: "E0CORP0001" }, "no workspace: the organisation");
+  t.match(named("E0CORP0001").request?.identity, { team: "E0CORP0001" });
+  t.equal(named("E0EVIL0001").refusal?.alarm, "foreign_identity");
   t.equal(
-    parse(click, ORG, (p) => Object.assign(p.user as Json, { team_id: null })).refusal?.name,
+    parse(CLICK, ORG, (p) => Object.assign(p.user as Json, { team_id: null })).refusal?.name,
     "malformed",
   );
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import t from "tap";
 import { Alarms } from "../../src/slack/alarms.ts";
 import { Bucket, backoff } from "../../src/slack/backoff.ts";
@@ -82,45 +83,102 @@ t.test("a flood of alarms of one kind hides no other", async (t) => {
 });
 
 t.test("standing", async (t) => {
-  const home = { team: "T1", teamName: null, enterprise: "E1", botUser: "U0" };
+  const home = { team: "T1", org: false, teamName: null, enterprise: "E1", botUser: "U0" };
+  const ask = { team: "T1", user: "U1" };
   const user = (over: object) => ({ id: "U1", team_id: "T1", deleted: false, is_bot: false, ...over });
-  t.equal(standingOf(home, "U1", user({})), "member");
+  t.equal(standingOf(home, ask, user({})), "member");
   for (const flag of ["is_restricted", "is_ultra_restricted"])
-    t.equal(standingOf(home, "U1", user({ [flag]: true })), "guest");
+    t.equal(standingOf(home, ask, user({ [flag]: true })), "guest");
   for (const flag of ["is_bot", "is_workflow_bot"])
-    t.equal(standingOf(home, "U1", user({ [flag]: true })), "bot");
-  t.equal(standingOf(home, "U1", user({ is_stranger: true })), "foreign");
-  t.equal(standingOf(home, "U1", user({ team_id: "T2" })), "foreign");
-  t.equal(standingOf(home, "U1", user({ deleted: true })), "deleted");
-  t.equal(standingOf(home, "U1", user({ id: "U2" })), "unknown", "an answer about someone else");
-  t.equal(standingOf(home, "U1", user({ team_id: null })), "unknown");
-  t.equal(standingOf(home, "U1", null), "unknown");
+    t.equal(standingOf(home, ask, user({ [flag]: true })), "bot");
+  t.equal(standingOf(home, ask, user({ is_stranger: true })), "foreign");
+  t.equal(standingOf(home, ask, user({ team_id: "T2" })), "foreign");
+  t.equal(standingOf(home, ask, user({ deleted: true })), "deleted");
+  t.equal(standingOf(home, ask, user({ id: "U2" })), "unknown", "an answer about someone else");
+  t.equal(standingOf(home, ask, user({ team_id: null })), "unknown");
+  t.equal(standingOf(home, ask, null), "unknown");
   const grid = { team_id: "T2", enterprise_user: { enterprise_id: "E1", teams: ["T2"] } };
-  t.equal(standingOf(home, "U1", user(grid)), "foreign", "another workspace of the organisation");
+  t.equal(standingOf(home, ask, user(grid)), "foreign", "another workspace of the organisation");
   const both = { ...grid, enterprise_user: { enterprise_id: "E1", teams: ["T2", "T1"] } };
-  t.equal(standingOf(home, "U1", user(both)), "member", "who is in ours as well");
+  t.equal(standingOf(home, ask, user(both)), "member", "who is in ours as well");
   const evil = { ...grid, enterprise_user: { enterprise_id: "E2", teams: ["T1"] } };
-  t.equal(standingOf(home, "U1", user(evil)), "foreign");
+  t.equal(standingOf(home, ask, user(evil)), "foreign");
+});
+
+t.test("standing, where the app is installed for an organisation", async (t) => {
+  const variants = JSON.parse(
+    readFileSync(new URL("../workspace/payloads/51-users.info.variants.json", import.meta.url), "utf8"),
+  ) as Record<string, { user: { id: string } }>;
+  const org = { team: "T0ACME0001", org: true, teamName: null, enterprise: "E0CORP0001", botUser: "U0" };
+  const byId = { ...org, team: "E0CORP0001" };
+  const asked = (name: string, team: string, home = org) => {
+    const user = variants[name]?.user;
+    return standingOf(home, { team, user: user?.id ?? "" }, user);
+  };
+  for (const home of [org, byId]) {
+    t.equal(asked("grid_user", "T0ACME0001", home), "member");
+    t.equal(asked("grid_user", "E0CORP0001", home), "member", "where no payload named a workspace");
+    t.equal(
+      asked("grid_user", "T0SISTER01", home),
+      "foreign",
+      "a workspace that Slack does not list for them",
+    );
+    t.equal(asked("external_slack_connect", "T0OTHER001", home), "foreign");
+    t.equal(asked("external_slack_connect", "T0ACME0001", home), "foreign");
+    t.equal(asked("stranger", "T0OTHER002", home), "foreign");
+    t.equal(asked("not_found", "T0ACME0001", home), "unknown");
+  }
+  // Of the workspace that auth.test named, also where Slack says nothing of the organisation.
+  t.equal(asked("deactivated", "T0ACME0001"), "deleted");
+  t.equal(asked("multi_channel_guest", "T0ACME0001"), "guest");
+  t.equal(asked("single_channel_guest", "T0ACME0001"), "guest");
+  t.equal(asked("bot", "T0ACME0001"), "bot");
+  t.equal(asked("workflow_bot", "T0ACME0001"), "bot");
+  t.equal(
+    asked("member", "T0ACME0001", byId),
+    "foreign",
+    "by the organisation's id alone: not said to be of it",
+  );
+  const grid = (enterprise_id: string, teams: unknown, team_id: string | null = "T2") =>
+    standingOf(
+      byId,
+      { team: "T3", user: "W1" },
+      { id: "W1", team_id, enterprise_user: { enterprise_id, teams } },
+    );
+  t.equal(grid("E0CORP0001", ["T2", "T3"]), "member", "of several workspaces");
+  t.equal(grid("E0CORP0001", ["T3"], null), "member");
+  t.equal(grid("E0EVIL0001", ["T2", "T3"]), "foreign");
+  for (const teams of [[], undefined, "T3", [7]])
+    t.equal(grid("E0CORP0001", teams), "foreign", String(teams));
+  // The same id in another organisation's workspace is somebody else.
+  t.equal(standingOf(byId, { team: "T9", user: "W1" }, { id: "W1", team_id: "T9" }), "foreign");
 });
 
 t.test("our workspace, as auth.test names it", async (t) => {
-  const answer = {
-    team_id: "T1",
-    team: "Acme",
-    user_id: "U0",
-    enterprise_id: "E1",
-    is_enterprise_install: true,
-  };
-  t.same(homeOf(answer), { team: "T1", teamName: "Acme", enterprise: "E1", botUser: "U0" });
-  for (const team_id of ["E1", "", null, undefined])
+  const answer = { team_id: "T1", team: "Acme", user_id: "U0", enterprise_id: "E1" };
+  const home = { team: "T1", org: false, teamName: "Acme", enterprise: "E1", botUser: "U0" };
+  t.same(homeOf(answer), home);
+  for (const team_id of ["E2", "U1", "", null, undefined])
     t.equal(homeOf({ ...answer, team_id }), null, String(team_id));
+  t.same(homeOf({ ...answer, is_enterprise_install: false }), home);
+  t.same(homeOf({ ...answer, is_enterprise_install: true }), { ...home, org: true });
+  t.same(
+    homeOf({ ...answer, team_id: "E1" }),
+    { ...home, team: "E1", org: true },
+    "the organisation's own id",
+  );
+  t.same(
+    homeOf({ team_id: "T1", user_id: "U0", is_enterprise_install: true }),
+    { ...home, teamName: null, enterprise: null },
+    "installed for an organisation that it does not name: one workspace",
+  );
 });
 
 t.test("the keeper is told before Slack is", async (t) => {
   const order: string[] = [];
   const link = { ack: () => order.push("ack") } as unknown as Link;
   const receiver = new Receiver({
-    home: { team: "T1", teamName: null, enterprise: null, botUser: "U0" },
+    home: { team: "T1", org: false, teamName: null, enterprise: null, botUser: "U0" },
     people: { recent: () => "member" },
     contexts: { add() {}, placed: (parsed: unknown) => parsed },
     alarms: { raise: (kind: string) => order.push(kind) },
@@ -149,7 +207,7 @@ t.test("an envelope has one end, however often it is delivered", async (t) => {
       ack: (id: string, payload?: { text: string }) => acked.push(`${name} ${id} ${payload?.text ?? "-"}`),
     }) as unknown as Link;
   const receiver = new Receiver({
-    home: { team: "T1", teamName: null, enterprise: null, botUser: "U0" },
+    home: { team: "T1", org: false, teamName: null, enterprise: null, botUser: "U0" },
     people: { recent: () => "member" },
     contexts: { add() {}, placed: (parsed: unknown) => parsed },
     alarms: { raise() {} },

@@ -84,6 +84,13 @@ t.test("a Slack identity is one user's, with or without an enterprise", async (t
     { ...grid, userId: bob.id },
   ]);
   t.match(await listIdentities(store.read, bob.id), [grid]);
+  const sister = { ...grid, team: "T0SISTER01" };
+  t.match(await userByIdentity(store.read, sister), { name: "bob" }, "one id throughout an organisation");
+  t.equal(await codeOf(change(store, (tx) => addIdentity(tx, sister, ada.id))), "conflict", "and one user");
+  const second = { enterprise: null, team: "T0OTHER001", user: "U0ADAWORK1" };
+  await change(store, (tx) => addIdentity(tx, second, ada.id));
+  t.equal((await listIdentities(store.read, ada.id)).length, 2, "a user may have several");
+  for (const one of [plain, second]) t.match(await userByIdentity(store.read, one), { name: "ada" });
   t.equal(await change(store, (tx) => removeIdentity(tx, plain)), true);
   t.equal(await userByIdentity(store.read, plain), undefined);
   t.ok(await userByIdentity(store.read, grid), "the other one stays");
