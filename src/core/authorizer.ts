@@ -2,6 +2,7 @@ import type { Args } from "./args.ts";
 import { type EntityUidJson, type StatefulAuthorizationCall, statefulIsAuthorized } from "./cedar.ts";
 import { contextOf, entitiesOf, principalOf, resourceOf } from "./entities.ts";
 import type { ChannelKind, Role, SlackIdentity } from "./identity.ts";
+import { readMistyped } from "./mistyped.ts";
 import type { Obligation } from "./obligations.ts";
 import {
   type ArgTypes,
@@ -13,6 +14,7 @@ import {
   schemaWith,
 } from "./policies.ts";
 import { PreparedSets } from "./prepared-sets.ts";
+import { defaultReason } from "./reasons.ts";
 
 export { type ArgTypes, argTypesOf, type PolicyInfo, type PolicySource } from "./policies.ts";
 
@@ -208,6 +210,16 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   };
   load(sources, argTypes);
 
+  const mistyped = (part: Part, { resource, context }: AuthRequest): string[] => {
+    if (resource.kind !== "op" || context.args === undefined) return [];
+    const { op, namespace } = resource;
+    const concerned = (policy: PolicyInfo) =>
+      isPartOf(part, policy) &&
+      (policy.namespace === null || policy.namespace === namespace.name) &&
+      (policy.op === null || policy.op === op.name);
+    return readMistyped(infos.filter(concerned), context.args, argTypes);
+  };
+
   const decide = (request: AuthRequest): Decision => {
     const { action, resource } = request;
     if (!(ACTIONS[action] as readonly string[] | undefined)?.includes(resource.kind)) {
@@ -234,14 +246,16 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       const reason = infos[order.get(decided[0] ?? "") ?? -1]?.reason ?? "";
       return deny(decided, reason === "" ? `The policy ${decided[0]} forbids it.` : reason);
     }
-    if (answer.failed.length > 0) return denyFailed(answer.failed);
+    const failed = [...answer.failed, ...mistyped(action, request)];
+    if (failed.length > 0) return denyFailed(failed);
     const decided = inOrder(answer.permits);
     if (decided.length === 0) return deny([DEFAULT_DENY], defaultReason(request));
     if (action !== "run" || !infos.some(({ obligation }) => obligation !== null))
       return { allow: true, policies: decided, reason: "", obligations: [] };
     const first = askAll(call, prepare(OBLIGATIONS, namespace));
     if (first === null) return deny([NO_CONTEXT], NOT_ASKED);
-    if (first.failed.length > 0) return denyFailed(first.failed);
+    const unasked = [...first.failed, ...mistyped(OBLIGATIONS, request)];
+    if (unasked.length > 0) return denyFailed(unasked);
     const matched = new Set(first.forbids);
     const obligations = infos.flatMap((policy) =>
       policy.obligation !== null && matched.has(policy.id) ? [policy.obligation] : [],
@@ -308,33 +322,6 @@ const deny = (policies: string[], reason: string): Decision => ({
 
 /** Cedar leaves out a policy that fails to evaluate, a forbid as well; here it is a refusal. */
 function denyFailed(ids: readonly string[]): Decision {
-  const failed = ids.toSorted();
+  const failed = [...new Set(ids)].sort();
   return deny(failed, `The policy ${failed[0]} could not be evaluated, so the answer is no.`);
-}
-
-const VERBS: Readonly<Partial<Record<Action, string>>> = {
-  read_log: "read the log of",
-  read_code: "read the code of",
-  manage_secret: "manage the secrets of",
-  grant: "grant roles in",
-  enrol: "enrol an authenticator for",
-  request_link: "be linked to",
-};
-
-function defaultReason({ principal, action, resource }: AuthRequest): string {
-  if (principal.kind === "unlinked")
-    return "This Slack account is not linked to a user. Type /ops link to begin.";
-  const verb = VERBS[action] ?? action;
-  switch (resource.kind) {
-    case "op":
-      return `No policy allows you to ${verb} ${resource.op.name}. An admin of ${resource.namespace.name} can grant you a role.`;
-    case "run":
-      return `No policy allows you to ${verb} the run ${resource.id} of ${resource.op.name}.`;
-    case "namespace":
-      return `No policy allows you to ${verb} the namespace ${resource.namespace.name}. One of its admins can grant you a role.`;
-    case "user":
-      return `No policy allows you to ${verb} the user ${resource.name}.`;
-    case "appliance":
-      return `No policy allows you to ${verb} this appliance. That takes the role admin in "*".`;
-  }
 }

@@ -10,7 +10,7 @@ import { isName } from "./identity.ts";
 import type { Manifest } from "./manifest.ts";
 import { type Obligation, obligationOf } from "./obligations.ts";
 import { POLICY_TEXT_MAX } from "./policy-limits.ts";
-import { namespaceOf, opsNamedIn } from "./slices.ts";
+import { argsReadBy, namespaceOf, opOf, opsNamedIn } from "./slices.ts";
 
 /** Text of Cedar policies and the name a person knows it by (a file's, or a site policy's). */
 export interface PolicySource {
@@ -29,6 +29,10 @@ export interface PolicyInfo {
   readonly actions: readonly string[] | null;
   /** The one namespace that it can concern, as its scope says; null: any, or none. */
   readonly namespace: string | null;
+  /** The one Op that it can concern; null: others too. */
+  readonly op: string | null;
+  /** The arguments that it reads; null: all of them. */
+  readonly args: readonly string[] | null;
   /** The Ops that it names. */
   readonly ops: readonly string[];
   /** What it asks for before the run starts, instead of forbidding it; null: an ordinary policy. */
@@ -128,6 +132,8 @@ export function readSource({ name, text }: PolicySource): PolicyInfo[] {
       text: policyText,
       actions,
       namespace,
+      op: opOf(answer.json),
+      args: argsReadBy(answer.json),
       ops: opsNamedIn(answer.json),
       obligation,
     };

@@ -1,4 +1,5 @@
 import {
+  type ArgTypes,
   type Authorizer,
   type AuthorizerOptions,
   argTypesOf,
@@ -104,7 +105,7 @@ export class SitePolicies {
         record(tx, added);
         return added;
       });
-      this.#use(policies);
+      await this.#use(policies);
       return { row, policies: own };
     });
   }
@@ -118,9 +119,7 @@ export class SitePolicies {
         record(tx, removed);
         return removed;
       });
-      // One that could not be read may have been the only one.
-      if (this.#unreadable === null) this.#use(this.#with(left));
-      else await this.load();
+      await this.#use(this.#with(left));
       return row;
     });
   }
@@ -132,6 +131,7 @@ export class SitePolicies {
   activating<T>(manifest: Manifest, change: () => Promise<T>): Promise<T> {
     return this.#inTurn(async () => {
       const { manifests } = await this.#manifests();
+      const before = argTypesOf(manifests);
       const at = manifests.findIndex(({ op }) => op === manifest.op);
       if (at === -1) manifests.push(manifest);
       else manifests[at] = manifest;
@@ -149,7 +149,7 @@ export class SitePolicies {
           if (code !== "policy_invalid") throw error;
           throw new SallyportError(
             "policy_invalid",
-            `With the inputs of ${manifest.op} the site's policies could not be read: ${detail} Give the input another name or type, or let an admin change the policy.`,
+            `With the inputs of ${manifest.op} the site's policies could not be read: ${detail} ${retyped(before, argTypes, manifests)}Give the input another name or type, or let an admin change the policy.`,
           );
         }
       }
@@ -159,8 +159,10 @@ export class SitePolicies {
     });
   }
 
-  #use(policies: readonly PolicySource[]): void {
-    this.#authorizer.replace({ policies });
+  /** What is in force now. One that could not be read may have been the only one, and is gone or replaced. */
+  async #use(policies: readonly PolicySource[]): Promise<void> {
+    if (this.#unreadable === null) this.#authorizer.replace({ policies });
+    else await this.load();
   }
 
   #with(rows: readonly Pick<PolicyRow, "name" | "text">[]): PolicySource[] {
@@ -208,4 +210,12 @@ export class SitePolicies {
     this.#turn = mine.catch(() => undefined);
     return mine;
   }
+}
+
+/** The first input whose type changes, with the Op that has the new one. */
+function retyped(before: ArgTypes, after: ArgTypes, manifests: readonly Manifest[]): string {
+  const name = Object.keys(before).find((input) => before[input] !== after[input]);
+  const op = manifests.find(({ inputs }) => inputs.some((input) => input.name === name))?.op;
+  if (name === undefined || op === undefined) return "";
+  return `The input ${name}, ${before[name]} until now, would be ${after[name]} as ${op} has it. `;
 }

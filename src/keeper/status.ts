@@ -124,7 +124,17 @@ export async function doctor(appliance: Appliance): Promise<{ ok: boolean; check
   } catch (error) {
     add("keyring", false, error instanceof Error ? error.message : String(error));
   }
-  if (appliance.session !== undefined) checks.push(await checkDatabase(appliance.session.store));
+  if (appliance.session !== undefined) {
+    checks.push(await checkDatabase(appliance.session.store));
+    const { unreadable } = appliance.session.policies;
+    add(
+      "site policies",
+      unreadable === null,
+      unreadable === null
+        ? "all that are in force can be read"
+        : `no Op runs, since they can't be read: ${unreadable} Replace or remove what is named there: sallyport policy list`,
+    );
+  }
   const disk = statfsSync(appliance.dirs.state);
   const free = Number(disk.bavail) * Number(disk.bsize);
   add(

@@ -82,7 +82,7 @@ function request({ next, pick }: Random): AuthRequest {
     confirm: pick(["none", "totp"] as const),
     disabled: false,
   };
-  const args = pick([{}, { env: "prod" }, { env: "staging", count: 1 }, { count: 2 }, { count: "3" }]);
+  const args = pick([{}, { env: "prod" }, { env: "staging", count: 1 }, { count: 2 }]);
   const action: Action = pick(["run", "list"] as const);
   return {
     principal: { kind: "user", user: who },
@@ -222,4 +222,60 @@ t.test("what was prepared longest ago is given up, and prepared again when asked
   t.equal(sets.size, 20, "one that is larger than all stays alone");
   sets.clear();
   t.equal(sets.size, 0);
+});
+
+t.test("an argument of another type than policies know is a refusal, compared or equated", async (t) => {
+  const site = (text: string) =>
+    createAuthorizer({
+      schema: SCHEMA,
+      policies: [...DEFAULTS, { name: "site", text }],
+      argTypes: { ...ARGS, ratio: "number", force: "boolean" },
+      name: "typed",
+    });
+  const pat = user("pat", [{ role: "runner", namespace: "web" }]);
+  const asked = (text: string, args: AuthRequest["context"]["args"] = {}, name = OP.name) =>
+    site(text).authorize({
+      principal: { kind: "user", user: pat },
+      action: "run",
+      resource: { kind: "op", op: { ...OP, name }, namespace: WEB },
+      context: { ...TTY, args },
+    });
+  const refused = { allow: false, policies: ["x"], reason: /x could not be evaluated/ };
+  const rule = (scope: string, condition: string, more = "") =>
+    `@id("x") ${more} forbid (principal, action == Action::"run", ${scope}) when { ${condition} };`;
+  const three = rule("resource", "context.args has count && context.args.count == 3");
+  t.ok(asked(three, { count: 4 }).allow);
+  t.match(asked(three, { count: 3 }), { allow: false, reason: /x forbids/ });
+  for (const count of ["3", true, 2.5]) t.match(asked(three, { count }), refused, String(count));
+  t.ok(asked(three, { env: 3, other: "3" }).allow, "that it does not read");
+  for (const condition of [
+    "context.args != context.args",
+    'context["args"] != context.args',
+    "context != context",
+    '{a: context}.a.args has env && {a: context}.a.args.env == "prod"',
+    'context.args has env && context["args"]["env"] == "prod"',
+    'context.source == "tty" && context.args has env && ["prod"].contains(context.args.env)',
+  ])
+    t.match(asked(rule("resource", condition), { env: 3 }), refused, condition);
+  t.ok(asked(rule("resource", 'context.source == "slack"'), { env: 3 }).allow);
+  t.match(
+    asked(rule('resource in Namespace::"web"', "context.args has count && context.args.count == 3"), {
+      count: "3",
+    }),
+    refused,
+  );
+  t.ok(
+    asked(rule('resource in Namespace::"db"', "context.args has count && context.args.count == 3"), {
+      count: "3",
+    }).allow,
+  );
+  const only = rule('resource == Op::"web/restart"', "context.args has count && context.args.count == 3");
+  t.match(asked(only, { count: "3" }), refused);
+  t.ok(asked(only, { count: "3" }, "web/other").allow, "an Op that it can't concern");
+  const asks = rule("resource", "context.args has count && context.args.count == 3", '@approval("1")');
+  t.match(asked(asks, { count: 3 }), { allow: true, obligations: [{ policy: "x" }] });
+  t.match(asked(asks, { count: "3" }), refused, "what asks for an approval first, too");
+  const ratio = rule("resource", 'context.args has ratio && context.args.ratio == decimal("3.0")');
+  t.match(asked(ratio, { ratio: 3 }), { allow: false, reason: /x forbids/ });
+  t.match(asked(ratio, { ratio: "3" }), refused);
 });

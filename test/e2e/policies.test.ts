@@ -142,7 +142,6 @@ t.test("what would not count, or lock every admin out, is refused with the reaso
     status: 3,
     stderr: /Never in production/,
   });
-  // An argument of another type is equal to none of this type, and compared with one it is a refusal.
   const more = `@id("many") forbid (principal, action == Action::"run", resource) when { context.args has count && context.args.count > 5 };`;
   t.match(await add("many", more), { status: 0 });
   await appliance.publish(
@@ -151,7 +150,11 @@ t.test("what would not count, or lock every admin out, is refused with the reaso
       `op: demo/other\nsummary: o\nrun: [ls]\ninputs:\n  env: {type: integer, required: true}\n  count: {type: string}\n`,
     ),
   );
-  t.match(await appliance.cli(["run", "demo/other", "--env", "3"]), { status: 0 });
+  t.match(
+    await appliance.cli(["run", "demo/other", "--env", "3"]),
+    { status: 3, stderr: /no-prod could not be evaluated/ },
+    "no rule is passed by typing its argument otherwise",
+  );
   t.match(await appliance.cli(["run", "demo/other", "--env", "3", "--count", "9"]), {
     status: 3,
     stderr: /could not be evaluated/,

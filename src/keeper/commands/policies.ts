@@ -98,6 +98,11 @@ export const policies: Handlers = {
     if (who === undefined) throw new SallyportError("not_found", `User ${params.user}.`);
     const context = contextOf(session, params);
     if (params.action === "run") context.args = parseArgs(op.manifest, params.tokens);
+    else if (params.tokens.length > 0)
+      throw new SallyportError(
+        "usage",
+        `Only a run has arguments; leave out --arg to ask about ${params.action}.`,
+      );
     const decision = session.access.authorizer.authorize({
       principal: { kind: "user", user: who },
       action: params.action,
