@@ -10,12 +10,14 @@ const TEXT = `sallyport ${VERSION}: runs a team's automations (Ops) from Slack o
   sallyport slack connect | manifest | status
   sallyport user add|list|show|disable|enable|totp      sallyport link CODE [--user NAME]    sallyport unlink ID --team ID
   sallyport group add|list|member add|member remove
-  sallyport role grant|revoke|list                 sallyport namespace add|list|channel add|channel remove
-  sallyport op validate|test|publish|list|show|versions|activate|rollback|disable      sallyport runtime import|list|remove
+  sallyport role grant|revoke|list
+  sallyport namespace add|list|channel add|channel remove|engine|two-person-publish|rotate-key
+  sallyport op validate|test|publish|list|show|versions|diff|activate|rollback|disable      sallyport runtime import|list|remove
+  sallyport secret set|rotate|describe|list|versions|remove NAMESPACE/NAME
   sallyport vault login|logout|list|check
   sallyport run NAMESPACE/OP [--INPUT VALUE ...]   sallyport cancel RUN      sallyport runs [list|show]
   sallyport approve RUN      sallyport deny RUN      sallyport policy add|remove|list|show|check|explain
-  sallyport audit log|verify|checkpoint
+  sallyport audit log|verify|checkpoint|export|prove
   sallyport demo                              try it all against a simulated workspace, nothing to configure
 
 Each takes --help. Directories: --state-dir, --run-dir, --log-dir or SALLYPORT_STATE_DIR, SALLYPORT_RUN_DIR, SALLYPORT_LOG_DIR.
