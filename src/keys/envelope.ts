@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
 import { lengthPrefixed } from "../core/canonical.ts";
-import { keyBuffer, keyCopy, wipe } from "./memory.ts";
+import { keyBuffer, keyCopy, wipe, wipeFreed } from "./memory.ts";
 
 /**
  * One HKDF info label per use, so that no two uses can ever share a key. A label is never changed or reused: what was
@@ -29,6 +29,8 @@ export class OpenFailed extends Error {
 
 const NONCE = 12;
 const TAG = 16;
+/** What Node's cipher asks for beside the bytes that it is given: a block, which is one byte in GCM. */
+const CIPHER_ROOM = 1;
 export const SEAL_OVERHEAD = NONCE + TAG;
 
 /** 32 bytes of HKDF-SHA-256 (RFC 5869) from key material that is uniformly random already, so without a salt. */
@@ -70,6 +72,7 @@ export function open(key: Uint8Array, sealed: Uint8Array, aad: readonly Field[])
     throw new OpenFailed("authentication failed", { cause });
   } finally {
     wipe(body);
+    wipeFreed(body.length + CIPHER_ROOM);
   }
 }
 

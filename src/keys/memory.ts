@@ -22,3 +22,13 @@ export function keyCopy(bytes: Uint8Array): Buffer {
 export function wipe(...buffers: (Uint8Array | undefined)[]): void {
   for (const buffer of buffers) buffer?.fill(0);
 }
+
+const FREED = 4;
+
+/**
+ * Overwrites memory of a size that Node itself has just given back: it deciphers into memory of its own, hands on a copy and frees
+ * the first unwiped. What is asked for next in that size is that memory (malloc(3) of glibc: last freed, first given).
+ */
+export function wipeFreed(size: number): void {
+  for (const taken of Array.from({ length: FREED }, () => keyBuffer(size))) taken.fill(0);
+}

@@ -1,16 +1,16 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 
-/** How often a process's readable memory holds the text, as root reads it; the roles let nobody else. */
-export function memoryHolds(pid: number, text: string): number {
-  const wanted = Buffer.from(text);
+/** Where in a process's memory these bytes are: "mapping+offset". Only root may look at a role. */
+export function findInMemory(pid: number, wanted: Buffer): string[] {
+  const found: string[] = [];
   const fd = openSync(`/proc/${pid}/mem`, "r");
-  const block = Buffer.alloc(1024 * 1024 + wanted.length);
-  let found = 0;
   try {
     for (const line of readFileSync(`/proc/${pid}/maps`, "latin1").split("\n")) {
-      const [, from, to, rights = ""] = /^([0-9a-f]+)-([0-9a-f]+) (\S+)/.exec(line) ?? [];
-      if (from === undefined || to === undefined || !rights.startsWith("r")) continue;
-      found += countIn(fd, BigInt(`0x${from}`), BigInt(`0x${to}`), block, wanted);
+      const [, from, to, rights, name] = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)$/.exec(line) ?? [];
+      if (from === undefined || to === undefined || !rights?.startsWith("rw")) continue;
+      search(fd, Number.parseInt(from, 16), Number.parseInt(to, 16), wanted, (at) =>
+        found.push(`${name || "anonymous"} ${from}+${at.toString(16)}`),
+      );
     }
   } finally {
     closeSync(fd);
@@ -18,20 +18,20 @@ export function memoryHolds(pid: number, text: string): number {
   return found;
 }
 
-function countIn(fd: number, from: bigint, to: bigint, block: Buffer, wanted: Buffer): number {
-  let found = 0;
-  for (let at = from; at < to; at += BigInt(block.length - wanted.length)) {
-    const left = to - at;
+const CHUNK = 4 * 1024 * 1024;
+
+function search(fd: number, from: number, to: number, wanted: Buffer, hit: (at: number) => void): void {
+  const chunk = Buffer.allocUnsafeSlow(CHUNK);
+  for (let at = from; at < to; at += CHUNK - wanted.length) {
+    const length = Math.min(CHUNK, to - at);
     let got: number;
     try {
-      got = readSync(fd, block, 0, Math.min(block.length, Number(left)), at);
+      got = readSync(fd, chunk, 0, length, at);
     } catch {
-      // The kernel's own pages can't be read.
-      return found;
+      // Reserved and never used, or gone meanwhile.
+      continue;
     }
-    const read = block.subarray(0, got);
-    for (let i = read.indexOf(wanted); i >= 0; i = read.indexOf(wanted, i + 1)) found++;
-    if (got === 0) return found;
+    const bytes = chunk.subarray(0, got);
+    for (let i = bytes.indexOf(wanted); i >= 0; i = bytes.indexOf(wanted, i + 1)) hit(at + i - from);
   }
-  return found;
 }
