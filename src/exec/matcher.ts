@@ -52,8 +52,8 @@ export class Matcher {
     this.#slotShift = 32 - slots;
     this.#keys = new Int32Array(2 ** slots);
     this.#heads = new Int32Array(2 ** slots);
-    // One bit in sixteen is set at most.
-    const bits = Math.min(24, Math.max(13, powerOver(count * 16)));
+    // One bit in 128 is set at most, up to half a megabyte.
+    const bits = Math.min(22, Math.max(13, powerOver(count * 128)));
     this.#bitShift = 32 - bits;
     this.#bits = new Int32Array(2 ** (bits - 5));
     this.#entryNeedle = new Int32Array(count + 1);
@@ -63,17 +63,23 @@ export class Matcher {
     this.#starts = new Starts(needles);
   }
 
-  /** Every needle that stands whole in the first `length` bytes. `words` is the same memory as `bytes`. */
+  /** Every needle that stands whole in the first `length` bytes. `words` is the same memory as `bytes`, a multiple of four words. */
   scan(bytes: Uint8Array, words: Int32Array, length: number, found: Found): void {
     if (this.#needles.length === 0) return;
     const bits = this.#bits;
     const shift = this.#bitShift;
     if (this.#step === 4) {
       const count = length >>> 2;
-      for (let i = 0; i < count; i++) {
-        const block = words[i]!;
-        const h = Math.imul(block, MIX) >>> shift;
-        if ((bits[h >>> 5]! & (1 << (h & 31))) !== 0) this.#compare(bytes, length, i << 2, block, found);
+      // Four at a time, as there is hardly ever something; `words` has room beyond `length`.
+      for (let i = 0; i < count; i += 4) {
+        const a = Math.imul(words[i]!, MIX) >>> shift;
+        const b = Math.imul(words[i + 1]!, MIX) >>> shift;
+        const c = Math.imul(words[i + 2]!, MIX) >>> shift;
+        const d = Math.imul(words[i + 3]!, MIX) >>> shift;
+        const any =
+          (bits[a >>> 5]! >>> a) | (bits[b >>> 5]! >>> b) | (bits[c >>> 5]! >>> c) | (bits[d >>> 5]! >>> d);
+        if ((any & 1) === 0) continue;
+        for (let k = i; k < i + 4 && k < count; k++) this.#compare(bytes, length, k << 2, words[k]!, found);
       }
       return;
     }

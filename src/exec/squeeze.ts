@@ -5,9 +5,9 @@ export class Text {
   readonly bytes: Buffer;
   readonly words: Int32Array;
 
-  /** Room for `length` bytes and one more, all zero; a multiple of four. */
+  /** Room for `length` bytes and one to sixteen more, all zero; a multiple of sixteen. */
   constructor(length: number) {
-    const memory = new ArrayBuffer((length + 4) & ~3);
+    const memory = new ArrayBuffer((length + 16) & ~15);
     this.bytes = Buffer.from(memory);
     this.words = new Int32Array(memory);
   }
@@ -26,33 +26,47 @@ const KEPT = Uint8Array.from({ length: 256 }, (_, byte) => (SKIPPED.includes(byt
 /** A text without its SKIPPED bytes, and where each of the others stood. */
 export class Squeezed {
   readonly text: Text;
-  readonly #source: Buffer;
+  readonly #source: Text;
   /** Place in the squeezed text of every STRIDEth byte of the source. */
   readonly #marks: Int32Array;
   #markCount = 0;
   size = 0;
 
   constructor(source: Text) {
-    this.#source = source.bytes;
+    this.#source = source;
     this.text = new Text(source.room);
-    this.#marks = new Int32Array(Math.ceil(source.bytes.length / STRIDE) + 1);
+    this.#marks = new Int32Array(Math.ceil(source.bytes.length / STRIDE) + 2);
   }
 
   /** Takes the first `length` bytes of the source anew. */
   fill(length: number): void {
-    const from = this.#source;
+    const { words } = this.#source;
     const into = this.text.bytes;
     const marks = this.#marks;
+    const whole = length >>> 2;
     let size = 0;
     let mark = 0;
-    for (let at = 0; at < length; ) {
+    // Each byte is written, and written over by the next one if it is skipped.
+    for (let i = 0; i < whole; ) {
       marks[mark++] = size;
-      const stop = Math.min(at + STRIDE, length);
-      for (; at < stop; at++) {
-        const byte = from[at]!;
-        into[size] = byte;
-        size += KEPT[byte]!;
+      const stop = Math.min(i + STRIDE / 4, whole);
+      for (; i < stop; i++) {
+        const word = words[i]!;
+        into[size] = word;
+        size = (size + KEPT[word & 255]!) | 0;
+        into[size] = word >>> 8;
+        size = (size + KEPT[(word >>> 8) & 255]!) | 0;
+        into[size] = word >>> 16;
+        size = (size + KEPT[(word >>> 16) & 255]!) | 0;
+        into[size] = word >>> 24;
+        size = (size + KEPT[word >>> 24]!) | 0;
       }
+    }
+    if ((whole * 4) % STRIDE === 0) marks[mark++] = size;
+    for (let at = whole * 4; at < length; at++) {
+      const byte = this.#source.bytes[at]!;
+      into[size] = byte;
+      size += KEPT[byte]!;
     }
     this.#markCount = mark;
     this.size = size;
@@ -70,7 +84,7 @@ export class Squeezed {
     }
     let at = low * STRIDE;
     for (let left = index - marks[low]!; ; at++) {
-      if (KEPT[this.#source[at]!] === 0) continue;
+      if (KEPT[this.#source.bytes[at]!] === 0) continue;
       if (left-- === 0) return at;
     }
   }
@@ -79,7 +93,7 @@ export class Squeezed {
   parted(from: number, to: number): boolean {
     let gap = 0;
     for (let at = from; at < to; at++) {
-      gap = KEPT[this.#source[at]!] === 0 ? gap + 1 : 0;
+      gap = KEPT[this.#source.bytes[at]!] === 0 ? gap + 1 : 0;
       if (gap > GAP) return true;
     }
     return false;
