@@ -189,8 +189,15 @@ t.test("hello, self-test, an order from start to end", async (t) => {
   );
   const finished = await k.wait("run.finished", "r-one");
   t.match(finished, { outcome: "exited", exit: 9, truncated: false, denied: [] });
-  t.equal(k.output("r-one"), '{"name":"Ada"} Ada a b r-one a/b\n[secret KEY]\n[secret TOKEN]\n');
-  t.strictSame(k.types("r-one"), ["run.started", "run.output", "run.finished"]);
+  t.equal(k.output("r-one"), '{"name":"Ada"} Ada a b r-one a/b\n[secret a/KEY]\n[secret a/TOKEN]\n');
+  const seen = ["run.secret_seen", "run.secret_seen"];
+  t.strictSame(k.types("r-one"), ["run.started", ...seen, "run.output", "run.finished"]);
+  const printed = ["a/KEY", "a/TOKEN"].map((secret) => ({ secret, stream: "stdout", count: 1 }));
+  t.match(
+    k.got.map((g) => g.message).filter((m) => m.type === "run.secret_seen"),
+    printed,
+  );
+  t.strictSame(finished.printed, printed);
 });
 
 t.test("the keeper's connection ends while the self-test does: the runner ends too", async (t) => {
