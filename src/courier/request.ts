@@ -96,6 +96,8 @@ export class Endpoint {
         });
       },
     );
+    // The parser has copied what it needs by then: its listener came first.
+    sent.on("socket", (socket) => socket.on("data", (chunk: Buffer) => chunk.fill(0)));
     sent.on("error", reject);
     sent.end(o.body);
     return promise;
