@@ -117,15 +117,13 @@ t.test("a courier that was killed comes back with the credential", async (_t) =>
 t.test("the value is in no other role's memory, and on no disk", { skip: needsRoot }, async (t) => {
   t.equal((await check()).status, 0);
   const serve = appliance.serving!.pid!;
+  const copies = (role: Parameters<typeof rolePid>[1], text: string): number =>
+    findInMemory(rolePid(serve, role)!, Buffer.from(text)).length;
   for (const role of ["gateway", "egress", "runner", "notary"] as const)
-    t.equal(findInMemory(rolePid(serve, Buffer.from(role)).length!, CANARY), 0, role);
+    t.equal(copies(role, CANARY), 0, role);
   for (const role of ["keeper", "courier"] as const)
-    t.comment(`${role}: ${findInMemory(rolePid(serve, Buffer.from(role)).length!, CANARY)} copies left`);
-  t.equal(
-    findInMemory(rolePid(serve, Buffer.from("gateway")).length!, server.secretId),
-    0,
-    "nor the credential",
-  );
+    t.comment(`${role}: ${copies(role, CANARY)} copies left`);
+  t.equal(copies("gateway", server.secretId), 0, "nor the credential");
   for (const file of readdirSync(appliance.dir, { recursive: true, encoding: "utf8" })) {
     const path = join(appliance.dir, file);
     if (!statSync(path, { throwIfNoEntry: false })?.isFile()) continue;
