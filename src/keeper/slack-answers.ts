@@ -6,26 +6,6 @@ import type { Session } from "./session.ts";
 
 /** What the commands say that are about sallyport itself. Nothing is decided here. */
 
-const HELP: readonly (readonly [string, string])[] = [
-  ["/ops list", "the Ops that you may run here"],
-  ["/ops run OP [--INPUT VALUE ...]", "run one"],
-  ["/ops show OP or RUN", "what an Op takes, or how a run went"],
-  ["/ops log [OP]", "who ran what"],
-  ["/ops approve RUN", "approve a run of somebody else's, or confirm your own"],
-  ["/ops deny RUN", "say no to it"],
-  ["/ops cancel RUN", "end a run"],
-  ["/ops whoami", "who sallyport takes you for"],
-  ["/ops link", "link this Slack account to a user of the appliance"],
-  ["/ops status", "how the appliance is"],
-];
-
-export function helpDocument(): Document {
-  return say("sallyport runs your team's Ops on its own host.", {
-    kind: "list",
-    items: HELP.map(([title, detail]) => ({ title, detail })),
-  });
-}
-
 export function whoamiDocument(caller: Caller, request: MessageOf<"slack.request">): Document {
   const { principal } = caller;
   const roles = [

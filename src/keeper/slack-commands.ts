@@ -8,13 +8,14 @@ import type { MessageOf } from "../wire/messages.ts";
 import { type Caller, slackActor, slackCaller } from "./callers.ts";
 import { codeOf } from "./code-form.ts";
 import { opDocument, runDocument, say } from "./documents.ts";
-import { findOp, readableOp, visibleOps } from "./find-op.ts";
+import { findOp, readableOp } from "./find-op.ts";
 import { LINK_MINUTES, requestLink } from "./linking.ts";
 import { runLog } from "./log-view.ts";
 import { Presenter } from "./presenter.ts";
 import type { Session } from "./session.ts";
-import { helpDocument, linkedDocument, statusDocument, whoamiDocument } from "./slack-answers.ts";
+import { linkedDocument, statusDocument, whoamiDocument } from "./slack-answers.ts";
 import type { Answer } from "./slack-desk.ts";
+import { helpDocument, listDocument, unlinkedHelp } from "./slack-help.ts";
 import { answerWait } from "./slack-waits.ts";
 import { demandKnown } from "./visible-runs.ts";
 import { waitAnswer } from "./wait-documents.ts";
@@ -54,7 +55,7 @@ export async function dispatchSlack(session: Session, request: Request): Promise
         await guarded(session, caller, "request_link", () => linkedDocument(caller)),
       );
     case "help":
-      return done("help", await guarded(session, caller, "help", () => helpDocument()));
+      return done("help", await guarded(session, caller, "help", () => helpDocument(session, caller)));
     case "whoami":
       return done("whoami", await guarded(session, caller, "whoami", () => whoamiDocument(caller, request)));
     case "status":
@@ -191,7 +192,7 @@ async function answerUnlinked(session: Session, request: Request, verb: "help" |
     },
   );
   if (verb === "whoami") return done(verb, howTo);
-  const help = helpDocument();
+  const help = unlinkedHelp();
   return done(verb, { summary: help.summary, blocks: [...help.blocks, ...howTo.blocks] });
 }
 
@@ -216,22 +217,10 @@ async function guarded(
   session: Session,
   caller: Caller,
   action: "help" | "whoami" | "status" | "request_link",
-  make: () => Document,
+  make: () => Document | Promise<Document>,
 ): Promise<Document> {
   await session.access.demand(caller, action, { kind: "appliance" });
   return make();
-}
-
-async function listDocument(session: Session, caller: Caller): Promise<Document> {
-  const ops = await visibleOps(session.access, session.store.read, caller);
-  if (ops.length === 0) return say("There is no Op that you may run here.");
-  const items = ops
-    .slice(0, 60)
-    .map((op) => ({ title: op.row.name, detail: op.manifest.summary.slice(0, 1500) }));
-  return say(`${ops.length === 1 ? "One Op" : `${ops.length} Ops`} that you may run here:`, {
-    kind: "list",
-    items,
-  });
 }
 
 async function show(session: Session, caller: Caller, rest: string): Promise<Answer> {

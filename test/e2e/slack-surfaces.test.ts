@@ -91,7 +91,7 @@ const DEFAULT_NO = no("default-deny", /Refused/);
 /** As of one that is not there. */
 const HIDDEN = no("hidden", /There is nothing of that name\. Run r-/);
 const SERVED: Record<Verb, Expected> = {
-  help: ok(/\/ops list/),
+  help: ok(/\/ops list[\s\S]*\/ops run[\s\S]*demo\/hello/),
   whoami: ok(/You are (alice|bob)\./),
   link: ok(/linked to (alice|bob) already/),
   status: ok(/sallyport is up/),
@@ -108,6 +108,7 @@ const SERVED: Record<Verb, Expected> = {
 };
 const NO_RIGHTS: Record<Verb, Expected> = {
   ...SERVED,
+  help: ok(/\/ops list(?![\s\S]*(\/ops run|\/ops approve|demo\/))/),
   whoami: ok(/You are mallory\.[\s\S]*Roles: none/),
   link: ok(/linked to mallory already/),
   list: ok(/no Op that you may run here/),
@@ -130,7 +131,7 @@ const TABLE: Record<string, Record<Verb, Expected>> = {
   bob: SERVED,
   mallory: NO_RIGHTS,
   ursula: all(NOT_LINKED, {
-    help: ok(/\/ops list[\s\S]*not linked[\s\S]*\/ops link/),
+    help: ok(/\/ops link[\s\S]*not linked[\s\S]*\/ops link/),
     whoami: ok(/not linked[\s\S]*Member ID/),
     link: ok(/sallyport link [0-9A-Z]{4}-[0-9A-Z]{4}/),
   }),

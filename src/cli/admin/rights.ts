@@ -128,11 +128,26 @@ export function addRights(program: Program, admin: Admin): void {
   for (const action of ["add", "remove"] as const) {
     common(channel.command(`${action} <namespace> <channel>`)).action(
       (name: string, id: string, _: object, command: Program) =>
-        admin.show(command, "namespace.channel", { action, namespace: name, channel: id }, () => [
-          `${name}: channel ${id} ${action === "add" ? "added" : "removed"}.`,
-        ]),
+        admin.show<"namespace.channel", { channels: string[] }>(
+          command,
+          "namespace.channel",
+          { action, namespace: name, channel: id },
+          (d) => [
+            `${name}: channel ${id} ${action === "add" ? "added" : "removed"}. ${reach(action, d.channels)}`,
+          ],
+        ),
     );
   }
+}
+
+/** What the change comes to: the first channel closes all others, and without the last one all are open. */
+function reach(action: "add" | "remove", channels: readonly string[]): string {
+  if (channels.length === 0)
+    return "It was the last: its Ops may now be run from any channel and direct message.";
+  const only = `Its Ops may be run from ${channels.slice(0, 10).join(", ")}${channels.length > 10 ? ", ..." : ""} alone`;
+  return action === "add" && channels.length === 1
+    ? `${only}; until now from any channel and direct message.`
+    : `${only}.`;
 }
 
 function roleName(text: string): (typeof ROLES)[number] {

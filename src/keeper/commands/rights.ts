@@ -75,14 +75,15 @@ export const rights: Handlers = {
       else if (!(await removeChannel(tx, namespace.name, params.channel))) {
         throw new SallyportError("not_found", `${params.channel} is no channel of ${namespace.name}.`);
       }
+      const channels = await listChannels(tx, namespace.name);
       tx.log({
         type: "namespace.changed",
         outcome: "success",
         actor: caller.actor,
         namespace: namespace.name,
-        data: { channel: params.channel, change: params.action },
+        data: { channel: params.channel, change: params.action, anyChannel: channels.length === 0 },
       });
-      return { namespace: namespace.name, channel: params.channel };
+      return { namespace: namespace.name, channel: params.channel, channels };
     });
   },
   "namespace.two-person": async ({ session, caller, params }) => {
