@@ -149,7 +149,7 @@ export class SitePolicies {
           if (code !== "policy_invalid") throw error;
           throw new SallyportError(
             "policy_invalid",
-            `With the inputs of ${manifest.op} the site's policies could not be read: ${detail} ${retyped(before, argTypes, manifests)}Give the input another name or type, or let an admin change the policy.`,
+            `With the inputs of ${manifest.op} the site's policies could not be read: ${detail.replace(/\.?$/, ".")} ${retyped(before, argTypes, manifests)}Give the input another name or type, or let an admin change the policy.`,
           );
         }
       }
@@ -212,10 +212,15 @@ export class SitePolicies {
   }
 }
 
-/** The first input whose type changes, with the Op that has the new one. */
+const MOST_TOLD = 5;
+
+/** The inputs whose types change, each with the Op that has the new one. */
 function retyped(before: ArgTypes, after: ArgTypes, manifests: readonly Manifest[]): string {
-  const name = Object.keys(before).find((input) => before[input] !== after[input]);
-  const op = manifests.find(({ inputs }) => inputs.some((input) => input.name === name))?.op;
-  if (name === undefined || op === undefined) return "";
-  return `The input ${name}, ${before[name]} until now, would be ${after[name]} as ${op} has it. `;
+  const changes = Object.keys(before).flatMap((name) => {
+    const op = manifests.find(({ inputs }) => inputs.some((input) => input.name === name))?.op;
+    return op === undefined || before[name] === after[name]
+      ? []
+      : [`The input ${name}, ${before[name]} until now, would be ${after[name]} as ${op} has it. `];
+  });
+  return changes.slice(0, MOST_TOLD).join("");
 }
