@@ -88,7 +88,9 @@ export function readPolicies(schema: string, sources: readonly PolicySource[]): 
   }
   const answer = validate({ schema, policies: { staticPolicies: textsById(found) } });
   if (answer.type === "failure") throw bad(sentence("", answer.errors[0]));
-  const fault = answer.validationErrors[0];
+  // Cedar tells of them in any order.
+  const faults = new Map(answer.validationErrors.map((fault) => [fault.policyId, fault]));
+  const fault = faults.get(found.find(({ id }) => faults.has(id))?.id ?? "") ?? answer.validationErrors[0];
   if (fault !== undefined) {
     throw bad(sentence(`${byId.get(fault.policyId)?.source ?? "?"}, policy ${fault.policyId}`, fault.error));
   }

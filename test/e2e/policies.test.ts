@@ -163,7 +163,7 @@ t.test("what would not count, or lock every admin out, is refused with the reaso
   t.match(await appliance.cli(["op", "publish", without]), {
     status: 2,
     stderr:
-      /inputs of demo\/deploy[\s\S]*policy many[\s\S]*count, integer until now, would be string as demo\/other has it/,
+      /inputs of demo\/deploy[\s\S]*policy no-prod[\s\S]*env, string until now, would be integer as demo\/other has it/,
   });
   t.match(await appliance.ok(["run", "demo/deploy"]), { stdout: "deployed staging\n" });
 });
