@@ -244,6 +244,12 @@ export const CATALOGUE = {
     digest: S,
   }),
   "op.refused": row("input_validation_fail", 3, "an Op could not be published as it was", { code: S }),
+  "op.secret_allowed": row(
+    "sensitive_create",
+    4,
+    "an Op was published although something in it looks like a credential",
+    { rules: S, files: N, digest: S },
+  ),
   "op.disabled": row("sensitive_update", 3, "an Op was disabled", {}),
   "op.unreadable": row(
     null,

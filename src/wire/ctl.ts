@@ -140,7 +140,14 @@ export const COMMANDS = {
   ),
 
   /** Part: the bundle archive. */
-  "op.publish": open(z.strictObject({ activate: z.boolean() }), [1, 1]),
+  "op.publish": open(
+    z.strictObject({
+      activate: z.boolean(),
+      /** Why what looks like a credential in it is none that matters. */
+      allowSecret: z.string().trim().min(3).max(500).optional(),
+    }),
+    [1, 1],
+  ),
   "op.list": open(empty),
   "op.show": open(z.strictObject({ op: opName, version: z.int().min(1).optional() })),
   "op.versions": open(z.strictObject({ op: opName })),

@@ -3,6 +3,7 @@ import { encodeBundle, openBundle } from "../../core/bundle.ts";
 import { asSallyportError, SallyportError } from "../../core/errors.ts";
 import { manifestWarnings, profileWarnings } from "../../core/manifest-warnings.ts";
 import { Profiles } from "../../exec/profiles.ts";
+import { credentialsFound, scanBundle } from "../../keeper/bundle-secrets.ts";
 import { readBundleFolder } from "../bundle-folder.ts";
 import { diffBundles, type OpDiff } from "../op-diff.ts";
 import { pairs, printData, table } from "../print.ts";
@@ -37,6 +38,8 @@ export function addOps(program: Program, admin: Admin): void {
     .action(async (dir: string, _: object, command: Program) => {
       const opened = openBundle(encodeBundle(readBundleFolder(dir)));
       const { manifest, digest, files } = opened;
+      const found = await scanBundle(files);
+      if (found.length > 0) throw credentialsFound(found);
       const warnings = [...manifestWarnings(manifest), ...(await checkProfile(opened))];
       printData(
         { ok: true, op: manifest.op, digest, files: files.length, warnings },
@@ -51,14 +54,21 @@ export function addOps(program: Program, admin: Admin): void {
   common(op.command("publish <dir>"))
     .description("store a version of an Op, and make it the one that runs where you may")
     .option("--no-activate", "only store it")
-    .action((dir: string, options: { activate: boolean }, command: Program) => {
+    .option(
+      "--allow-secret <reason>",
+      "publish although something in it looks like a credential; it is logged",
+    )
+    .action((dir: string, options: { activate: boolean; allowSecret?: string }, command: Program) => {
       const bundle = encodeBundle(readBundleFolder(dir));
       openBundle(bundle);
       type Reply = { op: string; version: number; digest: string; active: boolean; warnings: string[] };
       return admin.show<"op.publish", Reply>(
         command,
         "op.publish",
-        { activate: options.activate },
+        {
+          activate: options.activate,
+          ...(options.allowSecret === undefined ? {} : { allowSecret: options.allowSecret }),
+        },
         (d) => [
           `Published ${d.op}, version ${d.version}, ${d.digest}${d.active ? "" : ", not active"}`,
           ...d.warnings.map((warning) => `warning: ${warning}`),

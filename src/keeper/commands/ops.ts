@@ -13,6 +13,7 @@ import {
   versionByDigest,
 } from "../../store/ops.ts";
 import { tryManifest } from "../access.ts";
+import { credentialsFound, logAllowed, scanBundle } from "../bundle-secrets.ts";
 import { visibleOps } from "../find-op.ts";
 import { activate, rowOf } from "../op-versions.ts";
 import { interpreterWarnings, rootOf } from "../runtimes.ts";
@@ -34,6 +35,9 @@ export const ops: Handlers = {
     const mayActivate = session.access.decide(caller, "activate", { kind: "op", op, namespace });
     const activates = params.activate && mayActivate.allow;
     const narrowed = await checkProfile(session, caller, opened);
+    const found = await scanBundle(opened.files);
+    if (found.length > 0 && params.allowSecret === undefined)
+      await refusePublish(session.store, caller.actor, credentialsFound(found));
     await rootOf(session.store.read, manifest);
     const publish = () =>
       session.store.mutate(async (tx) => {
@@ -54,6 +58,7 @@ export const ops: Handlers = {
           namespace: space,
           data: { version: published.number, digest, bytes: parts[0]!.length },
         });
+        if (found.length > 0) logAllowed(tx, { caller, manifest, digest, found, reason: params.allowSecret });
         if (activates) await activate(tx, context, published);
         const row = await getOp(tx, space, name);
         return { version: published.number, active: row?.active === published.number && !row.disabled };
