@@ -60,7 +60,8 @@ function rate(chunks: readonly Buffer[], count: number, work: (chunk: Buffer) =>
   for (let round = 0; round < 3; round++) {
     const start = process.cpuUsage();
     for (let i = 0; i < count; i++) work(chunks[i % chunks.length]!);
-    best = Math.max(best, (count * CHUNK) / process.cpuUsage(start).user);
+    const { user, system } = process.cpuUsage(start);
+    best = Math.max(best, (count * CHUNK) / Math.max(1, user + system));
   }
   return best;
 }
