@@ -51,7 +51,7 @@ function isHttps(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || url.protocol !== "https:" || url.hostname === "") return false;
   const plain = `https://${url.hostname}${url.port === "" ? "" : `:${url.port}`}`;
-  return [plain, `${plain}/`, `${plain}:443`].includes(text.toLowerCase());
+  return [plain, `${plain}:443`].includes(text.toLowerCase().replace(/\/$/, ""));
 }
 
 /** What the courier connects to, once each. */
