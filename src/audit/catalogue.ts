@@ -292,11 +292,16 @@ export const CATALOGUE = {
     3,
     "a secret was set for the first time, or again after its removal",
     {
+      source: S,
       secret: S,
       version: N,
     },
   ),
-  "secret.rotated": row("sensitive_update", 3, "a secret got another value", { secret: S, version: N }),
+  "secret.rotated": row("sensitive_update", 3, "a secret got another value", {
+    source: S,
+    secret: S,
+    version: N,
+  }),
   "secret.changed": row("sensitive_update", 3, "a secret's description or expiry date was changed", {
     secret: S,
     expires: S,
@@ -306,7 +311,11 @@ export const CATALOGUE = {
     version: N,
   }),
   "secret.refused": row("input_validation_fail", 3, "a value could not be kept as a secret", { secret: S }),
-  "secret.read": row("sensitive_read", 1, "a secret was decrypted for a run", { secret: S, version: N }),
+  "secret.read": row("sensitive_read", 1, "a secret was decrypted for a run", {
+    source: S,
+    secret: S,
+    version: N,
+  }),
   "secret.expiring": row(null, 3, "a secret expires soon, or has expired; told once a day", {
     secret: S,
     expires: S,

@@ -65,9 +65,9 @@ export async function openSession(o: Options): Promise<Session> {
   const origin = (await getText(store.read, SETTINGS.origin)) ?? "sallyport";
   const access = new Access({ store, authorizer: o.authorizer, now: Date.now, resources: o.resources });
   const egress = new EgressClient({ store, peers, socket: o.egressSocket, failed });
-  const secrets = new Secrets({ store, wrapping: o.wrapping });
-  const runs = new Runs({ store, access, peers, egress, secrets, failed });
   const vaults = new VaultClient({ store, peers, vaults: o.vaults });
+  const secrets = new Secrets({ store, wrapping: o.wrapping, vaults });
+  const runs = new Runs({ store, access, peers, egress, secrets, failed });
   const outbox = new Outbox({ store, peers, failed });
   const codes = new Codes({ store, now: Date.now });
   const waits = new Waits({ store, access, runs, codes, now: Date.now, failed });

@@ -1,6 +1,7 @@
 import { demandsOf } from "../core/approvals.ts";
 import { type Args, parseArgs, tokenize } from "../core/args.ts";
 import type { AuthRequest, Decision } from "../core/authorizer.ts";
+import type { BoundSecret } from "../core/bound-secret.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import { isAtLeast } from "../core/obligations.ts";
 import { getRun, type RunRow } from "../store/runs.ts";
@@ -15,7 +16,7 @@ import { findOp, readableOp } from "./find-op.ts";
 import { checkArgsSize, refuseUngrantable } from "./run-order.ts";
 import type { Live, RunRequest } from "./run-types.ts";
 import { rootOf } from "./runtimes.ts";
-import { type BoundSecret, recordReads, versionsOf } from "./secrets.ts";
+import { asBound, recordReads, type Secrets, versionsOf } from "./secrets.ts";
 import { demandKnown } from "./visible-runs.ts";
 import { demandsAs, digestOf, planWait, reachedAtOnce, type WaitPlan } from "./wait-plan.ts";
 
@@ -43,6 +44,7 @@ export async function admit(
   access: Access,
   reader: Reader,
   o: RunRequest,
+  look: Secrets["look"],
 ): Promise<{
   op: ActiveOp;
   args: Args;
@@ -71,7 +73,8 @@ export async function admit(
   checkArgsSize(op.manifest, args);
   refuseUngrantable(op.manifest, access.resources);
   const root = await rootOf(reader, op.manifest);
-  const secrets = await versionsOf(reader, op.manifest);
+  const about = { actor: caller.actor, op: op.row.name, namespace: op.namespace.name };
+  const secrets = await versionsOf(reader, op.manifest, (source) => look(source, about));
   const { obligations } = decision;
   const plan = await planWait(reader, { caller, op, args, root, secrets, obligations, breakGlass, now });
   return { op, args, decision, context, plan, root, secrets };
@@ -145,7 +148,7 @@ export async function refusedNow(
     if ((await rootOf(store.read, op.manifest)) !== live.root)
       return `Another image was imported as ${op.manifest.root} meanwhile.`;
     const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
-    const secrets = await versionsOf(store.read, op.manifest);
+    const secrets = await versionsOf(store.read, op.manifest, asBound(live.secrets));
     const wait = await getWait(store.read, live.view.row.id);
     if (wait !== undefined) {
       const { args, root } = live;

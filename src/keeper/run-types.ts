@@ -1,5 +1,6 @@
 import type { Need } from "../core/approvals.ts";
 import type { Args } from "../core/args.ts";
+import type { BoundSecret } from "../core/bound-secret.ts";
 import type { SallyportError } from "../core/errors.ts";
 import type { Confirm, Manifest } from "../core/manifest.ts";
 import type { RunRow } from "../store/runs.ts";
@@ -48,6 +49,8 @@ export type Live = {
   args: Args;
   /** Digest of the root file system that the Op's name for it led to when it was asked for; undefined: the host's own. */
   root: string | undefined;
+  /** Which version of each secret it was asked for with. */
+  secrets: readonly BoundSecret[];
   listener: RunListener;
   output: RunOutput;
   denied: Set<string>;

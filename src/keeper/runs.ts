@@ -46,7 +46,7 @@ export class Runs {
   readonly #access: Access;
   readonly #peers: Pick<Peers, "has" | "send">;
   readonly #egress: Pick<EgressClient, "grant" | "revoke"> | undefined;
-  readonly #secrets: Pick<Secrets, "valuesFor"> | undefined;
+  readonly #secrets: Pick<Secrets, "valuesFor" | "look">;
   readonly #failed: (error: unknown) => void;
   readonly #live = new Map<string, Live>();
   readonly #slots = new RunSlots();
@@ -62,7 +62,7 @@ export class Runs {
     access: Access;
     peers: Pick<Peers, "has" | "send">;
     egress?: Pick<EgressClient, "grant" | "revoke">;
-    secrets?: Pick<Secrets, "valuesFor">;
+    secrets: Pick<Secrets, "valuesFor" | "look">;
     failed: (error: unknown) => void;
   }) {
     this.#store = o.store;
@@ -112,6 +112,7 @@ export class Runs {
       this.#access,
       this.#store.read,
       o,
+      this.#secrets.look,
     );
     const { policies } = decision;
     const obstacle =
@@ -156,6 +157,7 @@ export class Runs {
       caller,
       args,
       root,
+      secrets,
       listener: o.listener,
       output: new RunOutput(id, op.manifest.limits.outputBytes),
       denied: new Set<string>(),
@@ -383,7 +385,7 @@ export class Runs {
     try {
       const bundle = await getBundle(this.#store.read, op.version.digest);
       const egress = live.ending ? undefined : await this.#egress?.grant(live);
-      if (!live.ending) secrets = (await this.#secrets?.valuesFor(view.row.id, op.manifest)) ?? [];
+      if (!live.ending) secrets = await this.#values(live);
       // Its end may be recorded by now, as the runner is gone or all is being stopped: after that it must not run (P14).
       if (live.ending) return;
       const refused = live.cancelWanted ? (live.cancelReason ?? CANCELED_EARLY) : this.#obstacle()?.message;
@@ -413,6 +415,10 @@ export class Runs {
     } finally {
       wipeAll(secrets);
     }
+  }
+
+  #values({ view, op, caller, secrets: bound }: Live): Promise<Secret[]> {
+    return this.#secrets.valuesFor(view.row.id, op.manifest, { bound, actor: caller.actor });
   }
 
   #output(live: Live, stream: "stdout" | "stderr", bytes: Buffer): void {

@@ -1,5 +1,6 @@
 import { type Approver, demandsOf, isAsked, missing, needsOf, needText } from "../core/approvals.ts";
 import type { Args } from "../core/args.ts";
+import { type BoundSecret, bindingOf } from "../core/bound-secret.ts";
 import { canonicalJson } from "../core/canonical.ts";
 import { runDigest } from "../core/digest.ts";
 import { SallyportError } from "../core/errors.ts";
@@ -13,7 +14,6 @@ import { listVerdicts, type Verdict, type Wait } from "../store/waits.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import { type Caller, recall } from "./callers.ts";
 import type { WaitView } from "./run-types.ts";
-import type { BoundSecret } from "./secrets.ts";
 
 /** Where nobody has to approve, a person confirms at once or not at all. */
 const CONFIRM_TIME_MS = 600_000;
@@ -53,7 +53,8 @@ export async function planWait(
   await refuseUnapprovable(reader, caller, op, asked);
   const time = asked.length === 0 ? CONFIRM_TIME_MS : (op.manifest.approval?.expiresMs ?? APPROVAL_TIME_MS);
   const expires = o.now + time;
-  return { confirm, reached, needs: asked, expires, digest: digestOf({ ...o, expires }) };
+  const { secrets } = o;
+  return { confirm, reached, needs: asked, secrets, expires, digest: digestOf({ ...o, expires }) };
 }
 
 /** What an approval binds (P6). */
@@ -62,7 +63,7 @@ export function digestOf({ caller, op, args, root, secrets, expires }: Asked & {
     opDigest: op.version.digest,
     op: op.row.name,
     args,
-    secrets,
+    secrets: secrets.map(bindingOf),
     ...(root === undefined ? {} : { root }),
     requester: caller.principal.name,
     channel: caller.channel?.id ?? null,

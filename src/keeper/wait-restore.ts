@@ -9,7 +9,7 @@ import { Presenter } from "./presenter.ts";
 import { RunOutput } from "./run-output.ts";
 import type { Ending } from "./run-record.ts";
 import { rootOf } from "./runtimes.ts";
-import { versionsOf } from "./secrets.ts";
+import { asBound, versionsOf } from "./secrets.ts";
 import type { Session } from "./session.ts";
 import { CLOCK_SLACK_MS, digestOf, waitView } from "./wait-plan.ts";
 
@@ -54,7 +54,7 @@ async function restore(session: Session, row: RunRow): Promise<Ending | null> {
   const caller = await recall(store.read, { id: row.requester, ...origin });
   const args = checkArgs(op.manifest, JSON.parse(row.args) as Record<string, unknown>);
   const root = await rootOf(store.read, op.manifest);
-  const secrets = await versionsOf(store.read, op.manifest);
+  const secrets = await versionsOf(store.read, op.manifest, asBound(wait.secrets));
   if (digestOf({ caller, op, args, root, secrets, expires: wait.expires }) !== wait.digest)
     return withdrawn("What would run is not what was asked for.");
   const listener = new Presenter({
@@ -77,6 +77,7 @@ async function restore(session: Session, row: RunRow): Promise<Ending | null> {
     caller,
     args,
     root,
+    secrets,
     listener,
     output: new RunOutput(row.id, op.manifest.limits.outputBytes),
     denied: new Set(),

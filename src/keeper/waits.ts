@@ -14,7 +14,7 @@ import { logQueued } from "./run-record.ts";
 import type { Live } from "./run-types.ts";
 import type { Runs } from "./runs.ts";
 import { rootOf } from "./runtimes.ts";
-import { versionsOf } from "./secrets.ts";
+import { asBound, versionsOf } from "./secrets.ts";
 import { approverOf, CLOCK_SLACK_MS, demandsAs, digestOf, isComplete, waitView } from "./wait-plan.ts";
 import { logConfirmed, logDenied, recordApproved } from "./wait-record.ts";
 
@@ -244,7 +244,7 @@ export class Waits {
     if (op.version.digest !== digest) return "Another version was activated.";
     if (op.namespaceEngine !== live.op.namespaceEngine) return "The engine of its namespace was changed.";
     const root = await rootOf(read, op.manifest);
-    const secrets = await versionsOf(read, op.manifest);
+    const secrets = await versionsOf(read, op.manifest, asBound(wait.secrets));
     const { args } = live;
     if (digestOf({ caller, op, args, root, secrets, expires: wait.expires }) !== wait.digest)
       return "What would run is not what was asked for.";

@@ -266,13 +266,14 @@ CREATE TABLE totp (
   retry_at INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
--- What a run waits for. needs: JSON, as core/obligations. slack_user: who is told, where it was asked in Slack.
+-- What a run waits for. secrets: JSON, which version of each it was asked for with. needs: JSON, as core/obligations. slack_user: who is told, where it was asked in Slack.
 CREATE TABLE waits (
   run TEXT PRIMARY KEY REFERENCES runs (id),
   digest TEXT NOT NULL CHECK (length(digest) = 71),
   confirm TEXT NOT NULL CHECK (confirm IN ('none', 'totp', 'local')),
   reached TEXT NOT NULL CHECK (reached IN ('none', 'totp', 'local')),
   needs TEXT NOT NULL CHECK (length(needs) <= 65536),
+  secrets TEXT NOT NULL DEFAULT '[]' CHECK (length(secrets) <= 131072),
   slack_user TEXT CHECK (length(slack_user) <= 32),
   created INTEGER NOT NULL,
   expires INTEGER NOT NULL
@@ -345,13 +346,15 @@ CREATE TABLE secrets (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX secrets_expiring ON secrets (expires) WHERE expires IS NOT NULL AND version IS NOT NULL;
 
--- sealed: NULL once it was erased, which a retired one is when the last run that got it has ended.
+-- sealed: NULL once it was erased, which a retired one is when the last run that got it has ended. source: JSON, where in an
+-- outside vault the value is; then nothing is sealed here.
 CREATE TABLE secret_versions (
   namespace TEXT NOT NULL,
   name TEXT NOT NULL,
   number INTEGER NOT NULL CHECK (number >= 1),
   key_id TEXT REFERENCES data_keys (id),
   sealed BLOB CHECK (length(sealed) BETWEEN 29 AND 65564),
+  source TEXT CHECK (length(source) <= 2000),
   author TEXT NOT NULL REFERENCES users (id),
   created INTEGER NOT NULL,
   retired INTEGER,

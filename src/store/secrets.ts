@@ -24,6 +24,8 @@ export interface SecretVersion {
   created: number;
   retired: number | null;
   erased: number | null;
+  /** JSON of core/vault-source: where its value is; null: sealed here. */
+  source: string | null;
 }
 
 export interface SealedVersion {
@@ -40,7 +42,7 @@ export type SecretName = { namespace: string; name: string };
 export const SECRETS_A_NAMESPACE = 1000;
 
 const SECRET = "namespace, name, version, description, expires, warned, created";
-const VERSION = "namespace, name, number, author, created, retired, erased";
+const VERSION = "namespace, name, number, author, created, retired, erased, source";
 const SEALED = "namespace, name, number, key_id AS keyId, sealed";
 const LIVE = "('requested', 'waiting', 'queued', 'running')";
 
@@ -83,8 +85,16 @@ export async function nextVersion(reader: Reader, { namespace, name }: SecretNam
 }
 
 /** Makes the secret where there is none of that name, and this version the one that runs get. */
-export async function addVersion(tx: Tx, made: SealedVersion & { author: string }): Promise<void> {
-  const { namespace, name, number, keyId, sealed, author } = made;
+export async function addVersion(
+  tx: Tx,
+  made: SecretName & { number: number; author: string } & (
+      | Pick<SealedVersion, "keyId" | "sealed">
+      | { source: string }
+    ),
+): Promise<void> {
+  const { namespace, name, number, author } = made;
+  const { keyId, sealed } = "sealed" in made ? made : { keyId: null, sealed: null };
+  const source = "source" in made ? made.source : null;
   const sql = "SELECT count(*) AS n FROM secrets WHERE namespace = ? AND version IS NOT NULL";
   if ((await tx.get<{ n: number }>(sql, [namespace]))!.n >= SECRETS_A_NAMESPACE)
     throw new SallyportError(
@@ -98,15 +108,24 @@ export async function addVersion(tx: Tx, made: SealedVersion & { author: string 
   ]);
   await retire(tx, made);
   await tx.run(
-    `INSERT INTO secret_versions (namespace, name, number, key_id, sealed, author, created)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    [namespace, name, number, keyId, sealed, author, tx.now],
+    `INSERT INTO secret_versions (namespace, name, number, key_id, sealed, source, author, created)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    [namespace, name, number, keyId, sealed, source, author, tx.now],
   );
   await tx.run("UPDATE secrets SET version = ?, warned = NULL WHERE namespace = ? AND name = ?", [
     number,
     namespace,
     name,
   ]);
+}
+
+export function secretVersion(
+  reader: Reader,
+  { namespace, name }: SecretName,
+  number: number,
+): Promise<SecretVersion | undefined> {
+  const sql = `SELECT ${VERSION} FROM secret_versions WHERE namespace = ? AND name = ? AND number = ?`;
+  return reader.get(sql, [namespace, name, number]);
 }
 
 /** What is absent stays; null takes the date away. */

@@ -1,3 +1,4 @@
+import type { BoundSecret } from "../core/bound-secret.ts";
 import type { Confirm } from "../core/manifest.ts";
 import type { Obligation } from "../core/obligations.ts";
 import type { Reader, Tx } from "./tx.ts";
@@ -12,6 +13,8 @@ export interface Wait {
   reached: Confirm;
   /** Those that ask for approvals. */
   needs: readonly Obligation[];
+  /** As keeper/secrets binds them. */
+  secrets: readonly BoundSecret[];
   /** Member id of its requester, where it was asked in Slack. */
   slackUser: string | null;
   created: number;
@@ -28,21 +31,26 @@ export interface Verdict {
   created: number;
 }
 
-type Stored = Omit<Wait, "needs"> & { needs: string };
+type Stored = Omit<Wait, "needs" | "secrets"> & { needs: string; secrets: string };
 
-const COLUMNS = "run, digest, confirm, reached, needs, slack_user AS slackUser, created, expires";
-const waitOf = (stored: Stored): Wait => ({ ...stored, needs: JSON.parse(stored.needs) as Obligation[] });
+const COLUMNS = "run, digest, confirm, reached, needs, secrets, slack_user AS slackUser, created, expires";
+const waitOf = (stored: Stored): Wait => ({
+  ...stored,
+  needs: JSON.parse(stored.needs) as Obligation[],
+  secrets: JSON.parse(stored.secrets) as BoundSecret[],
+});
 
 export async function addWait(tx: Tx, made: Omit<Wait, "created">): Promise<void> {
   await tx.run(
-    `INSERT INTO waits (run, digest, confirm, reached, needs, slack_user, created, expires)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO waits (run, digest, confirm, reached, needs, secrets, slack_user, created, expires)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     [
       made.run,
       made.digest,
       made.confirm,
       made.reached,
       JSON.stringify(made.needs),
+      JSON.stringify(made.secrets),
       made.slackUser,
       tx.now,
       made.expires,

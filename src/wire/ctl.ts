@@ -30,6 +30,12 @@ export const LogFilter = z.strictObject({
 export type LogFilter = z.infer<typeof LogFilter>;
 
 /** What is absent stays as it is; `expires` in ms since the epoch, null: no date. */
+const vaultSource = z.strictObject({
+  vault: name,
+  path: z.string().max(512),
+  key: z.string().max(128),
+  version: z.int().min(1).nullable(),
+});
 const secretAbout = z.strictObject({
   namespace: name,
   name,
@@ -130,14 +136,7 @@ export const COMMANDS = {
   "vault.logout": open(z.strictObject({ vault: name })),
   "vault.list": open(empty),
   /** Would a run get it? The value goes no further than the keeper. */
-  "vault.check": open(
-    z.strictObject({
-      vault: name,
-      path: z.string().max(512),
-      key: z.string().max(128),
-      version: z.int().min(1).nullable(),
-    }),
-  ),
+  "vault.check": open(vaultSource),
 
   /** Part: the bundle archive. */
   "op.publish": open(
@@ -160,6 +159,8 @@ export const COMMANDS = {
   /** Part: the value. */
   "secret.set": open(secretAbout, [1, 1]),
   "secret.rotate": open(secretAbout, [1, 1]),
+  /** As set, or with `rotate` as rotate: the value stays in an outside vault. */
+  "secret.source": open(secretAbout.extend({ rotate: z.boolean(), source: vaultSource })),
   "secret.describe": open(secretAbout),
   "secret.list": open(z.strictObject({ namespace: name.optional() })),
   "secret.versions": open(z.strictObject({ namespace: name, name })),

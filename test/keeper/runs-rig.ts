@@ -19,6 +19,7 @@ import { DEFAULTS, SCHEMA } from "../core/authorizer-rig.ts";
 import { until } from "../e2e/appliance.ts";
 import { HEARTBEAT, type Scratch, scratch } from "../store/scratch.ts";
 import { GOOD_HOST } from "./host-facts.ts";
+import { NO_VAULTS } from "./no-vaults.ts";
 
 const UID = 1234;
 const PATIENCE_MS = 20_000;
@@ -65,7 +66,7 @@ export class Rig {
     await publish(real, concurrency, more);
     rig.caller = await hostCaller(real.read, { uid: UID, loginUid: null });
     rig.store = rig.#guarded(real);
-    rig.secrets = new Secrets({ store: rig.store, wrapping: rig.wrapping });
+    rig.secrets = new Secrets({ store: rig.store, wrapping: rig.wrapping, vaults: NO_VAULTS });
     const authorizer = createAuthorizer({
       schema: SCHEMA,
       policies: [...DEFAULTS, { name: "site", text: site }],

@@ -10,6 +10,7 @@ import { addNamespace } from "../../src/store/namespaces.ts";
 import { addRunSecret, describeSecret, eraseRetired, removeSecret } from "../../src/store/secrets.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
 import { HEARTBEAT } from "../store/scratch.ts";
+import { NO_VAULTS } from "./no-vaults.ts";
 import { Rig, watch } from "./runs-rig.ts";
 
 t.setTimeout(FILE_TIMEOUT);
@@ -72,8 +73,8 @@ t.test("a value that never reached the runner is wiped", async (t) => {
   rig.join();
   const given: Secret[] = [];
   const original = rig.secrets.valuesFor.bind(rig.secrets);
-  rig.secrets.valuesFor = async (run, manifest) => {
-    const values = await original(run, manifest);
+  rig.secrets.valuesFor = async (run, manifest, o) => {
+    const values = await original(run, manifest, o);
     given.push(...values);
     // The runner goes while they are being decrypted.
     rig.connected = false;
@@ -223,11 +224,15 @@ t.test("a run is told apart from what another run of the same Op was given", asy
     "no version that never was",
   );
   await t.rejects(
-    rig.secrets.valuesFor("r-other", {
-      op: "web/restart",
-      namespace: "web",
-      secrets: [{ name: "FIRST", as: "file" }],
-    }),
+    rig.secrets.valuesFor(
+      "r-other",
+      {
+        op: "web/restart",
+        namespace: "web",
+        secrets: [{ name: "FIRST", as: "file" }],
+      },
+      { bound: [], actor: { kind: "system" } },
+    ),
     { code: "secret_missing" },
     "nothing without a recorded start",
   );
@@ -276,7 +281,7 @@ t.test(
       done = code === 0;
       if (!done && signal !== "SIGKILL") throw new Error(`the child ended with ${code} ${signal}`);
       const store = await rig.scratch.open();
-      const secrets = new Secrets({ store, wrapping: rig.wrapping });
+      const secrets = new Secrets({ store, wrapping: rig.wrapping, vaults: NO_VAULTS });
       const rows = await store.read.all<{ name: string; keyId: string; sealed: Buffer; number: number }>(
         "SELECT name, number, key_id AS keyId, sealed FROM secret_versions",
       );

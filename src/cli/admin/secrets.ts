@@ -1,6 +1,7 @@
 import type { Command as Program } from "commander";
 import { SallyportError } from "../../core/errors.ts";
 import { Secret } from "../../core/secret.ts";
+import type { VaultSource } from "../../core/vault-source.ts";
 import { wipe } from "../../keys/memory.ts";
 import { table } from "../print.ts";
 import { common } from "../program.ts";
@@ -18,10 +19,10 @@ type Versions = {
   secret: string;
   removed: boolean;
   ops: string[];
-  versions: { version: number; state: string; by: string; set: string; runs: string[] }[];
+  versions: { version: number; state: string; by: string; set: string; runs: string[]; source?: string }[];
 };
 type About = { description?: string; expires?: string };
-type Put = About & { valueFd?: string };
+type Put = About & { valueFd?: string; vault?: string; path?: string; key?: string; version?: string };
 
 /** secret set | rotate | describe | list | versions | remove. No command shows a value, or any part of it. */
 export function addSecrets(program: Program, admin: Admin): void {
@@ -38,9 +39,24 @@ export function addSecrets(program: Program, admin: Admin): void {
           : "give a secret another value; runs under way keep the one that they have",
       )
       .option("--value-fd <n>", "read the value from this descriptor, to its end, less one final newline")
+      .option(
+        "--vault <name>",
+        "the value stays in this outside vault, and is fetched for each run; with --path, --key",
+      )
+      .option("--path <path>", "where it is there, below the mount")
+      .option("--key <key>", "which field of it")
+      .option("--version <n>", "always this version, not the newest")
       .action(async (typed: string, options: Put, command: Program) => {
         const at = nameOf(typed);
         const params = { ...at, ...aboutOf(options) };
+        const source = sourceOf(options);
+        if (source !== null)
+          return admin.show<"secret.source", { version: number; source: string }>(
+            command,
+            "secret.source",
+            { ...params, source, rotate: action === "rotate" },
+            (d) => [`${typed}: version ${d.version} is ${d.source}, fetched for each run.`],
+          );
         const value =
           options.valueFd === undefined
             ? await askTwice(admin, command, at, action)
@@ -87,8 +103,15 @@ export function addSecrets(program: Program, admin: Admin): void {
       admin.show<"secret.versions", Versions>(command, "secret.versions", nameOf(typed), (d) => [
         ...(d.removed ? [`${typed} was removed.`] : []),
         ...table(
-          ["VERSION", "STATE", "SET", "BY", "RUNS"],
-          d.versions.map((v) => [String(v.version), v.state, v.set, v.by, v.runs.join(",") || "-"]),
+          ["VERSION", "STATE", "SET", "BY", "RUNS", "FROM"],
+          d.versions.map((v) => [
+            String(v.version),
+            v.state,
+            v.set,
+            v.by,
+            v.runs.join(",") || "-",
+            v.source ?? "here",
+          ]),
         ),
       ]),
     );
@@ -100,6 +123,22 @@ export function addSecrets(program: Program, admin: Admin): void {
         ...(d.ops.length === 0 ? [] : [`These Ops ask for it and can't run without: ${d.ops.join(", ")}`]),
       ]),
     );
+}
+
+function sourceOf({ vault, path, key, version, valueFd }: Put): VaultSource | null {
+  if (vault === undefined) {
+    if (path !== undefined || key !== undefined || version !== undefined)
+      throw new SallyportError(
+        "usage",
+        "--path, --key and --version say where in an outside vault: --vault NAME",
+      );
+    return null;
+  }
+  if (path === undefined || key === undefined || valueFd !== undefined)
+    throw new SallyportError("usage", "With --vault write --path PATH and --key KEY, and no value.");
+  if (version !== undefined && !/^[1-9][0-9]{0,9}$/.test(version))
+    throw new SallyportError("usage", "--version is a whole number from 1.");
+  return { vault, path, key, version: version === undefined ? null : Number(version) };
 }
 
 /** What would be refused whatever the value is refused before one is typed. */

@@ -2,6 +2,7 @@ import { SallyportError } from "../../core/errors.ts";
 import { checkName } from "../../core/identity.ts";
 import { Secret } from "../../core/secret.ts";
 import { secretFault } from "../../core/secret-value.ts";
+import { sourceText, type VaultSource } from "../../core/vault-source.ts";
 import { activeOps } from "../../store/ops.ts";
 import {
   describeSecret,
@@ -25,6 +26,31 @@ import type { CommandContext, Handlers } from "./command.ts";
 export const secrets: Handlers = {
   "secret.set": (context) => put(context, "secret.set"),
   "secret.rotate": (context) => put(context, "secret.rotated"),
+  "secret.source": async ({ session, caller, params }) => {
+    const at = await managed({ session, caller }, params);
+    const source = session.vaults.check(params.source);
+    const { rotate, description } = params;
+    const expires = futureOf(session.now(), params.expires);
+    // Whatever is wrong with it is heard now, and not by the first run.
+    const about = { actor: caller.actor, namespace: at.namespace };
+    const { version: given, value } = await session.vaults.fetch(source, about);
+    value.wipe();
+    const version = await session.store.mutate(async (tx) => {
+      await freeOrThere(tx, at, rotate);
+      const number = await session.secrets.addSource(tx, { ...at, by: caller }, source);
+      await describeSecret(tx, at, { description, expires });
+      await eraseRetired(tx);
+      tx.log({
+        type: rotate ? "secret.rotated" : "secret.set",
+        outcome: "success",
+        actor: caller.actor,
+        namespace: at.namespace,
+        data: { secret: at.name, version: number, source: sourceText(source, source.version) },
+      });
+      return number;
+    });
+    return { secret: nameOf(at), version, source: sourceText(source, given) };
+  },
   "secret.describe": async ({ session, caller, params }) => {
     const at = await managed({ session, caller }, params);
     const about = { description: params.description, expires: futureOf(session.now(), params.expires) };
@@ -73,8 +99,9 @@ export const secrets: Handlers = {
       removed: row.version === null,
       ops: (await opsBySecret(read)).get(nameOf(at)) ?? [],
       versions: await Promise.all(
-        versions.map(async ({ number, author, created, retired, erased }) => ({
+        versions.map(async ({ number, author, created, retired, erased, source }) => ({
           version: number,
+          ...(source === null ? {} : { source: sourceOf(source) }),
           state: erased !== null ? "erased" : retired !== null ? "retired" : "current",
           by: (await getUser(read, author))?.name ?? "",
           set: new Date(created).toISOString(),
@@ -121,14 +148,7 @@ async function put(
     const fault = value.use(secretFault);
     if (fault !== null) throw await refused({ session, caller }, at, fault);
     const version = await session.store.mutate(async (tx) => {
-      const row = await getSecret(tx, at);
-      const isThere = row !== undefined && row.version !== null;
-      if (type === "secret.set" && isThere)
-        throw new SallyportError(
-          "conflict",
-          `${nameOf(at)} is set already; give it another value with: sallyport secret rotate ${nameOf(at)}`,
-        );
-      if (type === "secret.rotated" && !isThere) throw missing(at);
+      await freeOrThere(tx, at, type === "secret.rotated");
       const number = await session.secrets.add(tx, { ...at, by: caller }, value);
       await describeSecret(tx, at, { description: params.description, expires });
       await eraseRetired(tx);
@@ -145,6 +165,18 @@ async function put(
   } finally {
     value.wipe();
   }
+}
+
+/** What is set must be new, what is rotated must be there. */
+async function freeOrThere(tx: Tx, at: SecretName, rotate: boolean): Promise<void> {
+  const row = await getSecret(tx, at);
+  const isThere = row !== undefined && row.version !== null;
+  if (!rotate && isThere)
+    throw new SallyportError(
+      "conflict",
+      `${nameOf(at)} is set already; give it another value with: sallyport secret rotate ${nameOf(at)}`,
+    );
+  if (rotate && !isThere) throw missing(at);
 }
 
 /** The name as it may be managed by this person; or throws what they have to hear. */
@@ -164,6 +196,11 @@ async function refused(
     tx.log({ type: "secret.refused", outcome: "denied", actor, namespace, reason, data });
   });
   return new SallyportError("input_invalid", reason);
+}
+
+function sourceOf(json: string): string {
+  const source = JSON.parse(json) as VaultSource;
+  return sourceText(source, source.version);
 }
 
 const nameOf = ({ namespace, name }: Named): string => `${namespace}/${name}`;
