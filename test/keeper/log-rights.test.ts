@@ -15,7 +15,7 @@ import { addGroup, addMember } from "../../src/store/groups.ts";
 import { addIdentity } from "../../src/store/identities.ts";
 import { addChannel, addNamespace } from "../../src/store/namespaces.ts";
 import { activateVersion, publishVersion } from "../../src/store/ops.ts";
-import { createRun, moveRun } from "../../src/store/runs.ts";
+import { createRun, getRun, moveRun } from "../../src/store/runs.ts";
 import { addHostAccount, addUser } from "../../src/store/users.ts";
 import { withPolicies } from "../core/authorizer-rig.ts";
 import { codeOf, scratch } from "../store/scratch.ts";
@@ -120,12 +120,14 @@ for (let i = 0; i < BUSY; i++) await ran("db/three", "root");
 let uid = 1000;
 for (const name of Object.keys(PEOPLE))
   callers.set(name, await hostCaller(store.read, { uid: uid++, loginUid: null }));
+const waiting = [{ view: { row: await getRun(store.read, allRuns.at(-1)?.id ?? "") } }];
 const session = {
   store,
   access,
   now: Date.now,
   team: async () => ({ enterprise: null, team: TEAM, org: false }),
-  runs: { waiting: () => [] },
+  // As if these waited to be approved: who is not asked must not see them for that.
+  runs: { waiting: () => waiting },
 } as unknown as Session;
 /** A command of the admin socket, by somebody. */
 const told = (
