@@ -117,7 +117,9 @@ export const COMMANDS = {
     z.strictObject({
       user: name,
       op: opName,
-      action: z.enum(["run", "list", "show", "read_log", "publish", "activate"]),
+      action: z.enum(["run", "list", "show", "read_log", "publish", "activate", "approve"]),
+      /** Whose run would be approved. */
+      requester: name.optional(),
       tokens: z.array(z.string().max(32 * 1024)).max(256),
       source: z.enum(["slack", "tty", "schedule"]),
       standing: z.enum(["member", "guest", "bot", "foreign", "deleted", "unknown"]).optional(),

@@ -95,6 +95,22 @@ forbid (principal, action == Action::"run", resource) when { context.args.env ==
       stdout: /First: approved by 1 of group leads \(lead\)/,
     },
   );
+  const approve = (user: string, requester: string, ...more: string[]) =>
+    appliance.cli([
+      ...["policy", "check", "--action", "approve", "--op", "demo/deploy", "--arg", "env=prod"],
+      ...["--user", user, ...(requester === "" ? [] : ["--requester", requester]), ...more],
+    ]);
+  t.match(await approve("mallory", "bob"), { status: 0, stdout: /Allowed\.[\s\S]*group-approve/ });
+  t.match(await approve("bob", "bob"), { status: 3, stdout: /Nobody approves their own run/ });
+  t.match(await approve("bob", "mallory"), { status: 2, stderr: /mallory could not ask for that run/ });
+  t.match(await approve("bob", "nobody"), { status: 1, stderr: /User nobody/ });
+  t.match(await approve("bob", ""), { status: 2, stderr: /--requester/ });
+  const listed = ["policy", "check", "--user", "bob", "--op", "demo/deploy", "--action", "list"];
+  t.match(await appliance.cli(listed), { status: 0 });
+  t.match(await appliance.cli([...listed, "--arg", "env=prod"]), {
+    status: 2,
+    stderr: /Only a run has arguments/,
+  });
   const running = appliance.cli(["run", "demo/deploy", "--env", "prod", "--json"]);
   const waiting = async () => {
     const { runs } = (await appliance.ok(["runs", "list", "--json"])).json() as {

@@ -95,6 +95,7 @@ type CheckOptions = {
   op: string;
   arg: string[];
   action: string;
+  requester?: string;
   source: string;
   standing?: string;
   channel?: string;
@@ -113,7 +114,8 @@ function addCheck(policy: Program, admin: Admin): void {
       (one: string, all: string[]) => [...all, one],
       [],
     )
-    .option("--action <action>", "run, list, show, read_log, publish or activate", "run")
+    .option("--action <action>", "run, list, show, read_log, publish, activate or approve", "run")
+    .option("--requester <name>", "with --action approve: whose run")
     .option("--source <source>", "slack, tty or schedule (default: slack with a channel, else tty)")
     .option(
       "--standing <standing>",
@@ -150,7 +152,7 @@ function checkParams(o: CheckOptions): CommandParams<"policy.check"> {
     user: o.user,
     op: o.op,
     tokens,
-    action: oneOf("action", o.action, ["run", "list", "show", "read_log", "publish", "activate"]),
+    action: oneOf("action", o.action, ["run", "list", "show", "read_log", "publish", "activate", "approve"]),
     source: oneOf("source", source, ["slack", "tty", "schedule"]),
     ...(o.standing === undefined
       ? {}
@@ -164,6 +166,7 @@ function checkParams(o: CheckOptions): CommandParams<"policy.check"> {
             "unknown",
           ]),
         }),
+    ...(o.requester === undefined ? {} : { requester: o.requester }),
     ...(o.channel === undefined ? {} : { channel: o.channel }),
     ...(o.confirmed === undefined
       ? {}

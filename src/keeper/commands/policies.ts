@@ -11,6 +11,7 @@ import { policiesAt, policiesInForce, policyInForce } from "../../store/policies
 import { getRun } from "../../store/runs.ts";
 import { getUser } from "../../store/users.ts";
 import type { CommandParams } from "../../wire/ctl.ts";
+import type { ActiveOp } from "../access.ts";
 import type { Asked } from "../decisions.ts";
 import type { Session } from "../session.ts";
 import { SITE } from "../site-policies.ts";
@@ -97,20 +98,18 @@ export const policies: Handlers = {
     const who = await principal(session.store.read, user.id);
     if (who === undefined) throw new SallyportError("not_found", `User ${params.user}.`);
     const context = contextOf(session, params);
-    if (params.action === "run") context.args = parseArgs(op.manifest, params.tokens);
+    const { action } = params;
+    if (action === "run" || action === "approve") context.args = parseArgs(op.manifest, params.tokens);
     else if (params.tokens.length > 0)
-      throw new SallyportError(
-        "usage",
-        `Only a run has arguments; leave out --arg to ask about ${params.action}.`,
-      );
+      throw new SallyportError("usage", `Only a run has arguments; leave out --arg to ask about ${action}.`);
+    const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
     const decision = session.access.authorizer.authorize({
       principal: { kind: "user", user: who },
-      action: params.action,
-      resource: { kind: "op", op: op.row, namespace: op.namespace },
+      action,
+      resource: action === "approve" ? await imagined(session, params, op, context) : resource,
       context,
     });
-    const asked =
-      decision.allow && params.action === "run" ? demandsOf(op.manifest, decision.obligations) : null;
+    const asked = decision.allow && action === "run" ? demandsOf(op.manifest, decision.obligations) : null;
     return {
       ...shown(decision, session.access.authorizer.policies()),
       confirm: asked?.confirm ?? "none",
@@ -141,6 +140,40 @@ export const policies: Handlers = {
     return { run: row.id, op: `${row.namespace}/${row.op}`, state: row.state, decisions };
   },
 };
+
+/** The run that the requester would ask for from the same place, with what the manifest and the policies ask for first. */
+async function imagined(
+  session: Session,
+  params: CommandParams<"policy.check">,
+  op: ActiveOp,
+  context: AuthRequest["context"],
+): Promise<AuthRequest["resource"]> {
+  if (params.requester === undefined) throw new SallyportError("usage", "Whose run? --requester NAME");
+  const requester = await existing(session.store.read, params.requester);
+  const user = await principal(session.store.read, requester.id);
+  if (user === undefined) throw new SallyportError("not_found", `User ${params.requester}.`);
+  const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
+  const asked = session.access.authorizer.authorize({
+    principal: { kind: "user", user },
+    action: "run",
+    resource,
+    context,
+  });
+  if (!asked.allow)
+    throw new SallyportError(
+      "input_invalid",
+      `${requester.name} could not ask for that run: ${asked.reason}`,
+    );
+  const needs = needsOf(demandsOf(op.manifest, asked.obligations).needs);
+  return {
+    ...resource,
+    kind: "run",
+    id: "imagined",
+    requester: requester.name,
+    publisher: op.row.publisher ?? "",
+    approvers: [...new Set(needs.flatMap(({ group }) => group ?? []))],
+  };
+}
 
 async function demandShipped(
   session: Session,
