@@ -50,10 +50,19 @@ function manifestOf(files: readonly BundleFile[]): Manifest | null {
 function diffManifests(a: Manifest, b: Manifest): NonNullable<OpDiff["manifest"]> {
   const [was, is] = [shown(a), shown(b)];
   const keys = [...new Set([...GRANTS, ...Object.keys(was), ...Object.keys(is)])];
-  return keys
-    .map((key) => ({ key, from: was[key] ?? null, to: is[key] ?? null }))
-    .filter(({ from, to }) => canonicalJson(from) !== canonicalJson(to));
+  return keys.flatMap((key) => changes(key, was[key] ?? null, is[key] ?? null));
 }
+
+/** Of two objects the keys that differ, as "limits.timeMs". */
+function changes(key: string, from: unknown, to: unknown): NonNullable<OpDiff["manifest"]> {
+  if (canonicalJson(from) === canonicalJson(to)) return [];
+  if (!isObject(from) || !isObject(to)) return [{ key, from, to }];
+  const keys = [...new Set([...Object.keys(from), ...Object.keys(to)])];
+  return keys.flatMap((inner) => changes(`${key}.${inner}`, from[inner] ?? null, to[inner] ?? null));
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Network targets as their author wrote them. */
 const shown = (manifest: Manifest): Record<string, unknown> => ({
@@ -92,7 +101,7 @@ function patchOf(
     // Against nothing there is one way, however long.
     const against = before !== undefined && after !== undefined;
     const edits = Math.min(MAX_FILE.edits, left.edits);
-    const patch = createTwoFilesPatch(`a/${path}`, `b/${path}`, old, now, "", "", {
+    const patch = createTwoFilesPatch(`a/${path}`, `b/${path}`, old, now, undefined, undefined, {
       context: 3,
       ...(against ? { maxEditLength: edits } : {}),
     });

@@ -23,9 +23,10 @@ t.test("the manifest: by key, what it may do first", async (t) => {
   const { manifest } = diffBundles(from, to);
   t.same(
     manifest?.map(({ key }) => key),
-    ["network", "limits", "confirm", "channels", "concurrency"],
+    ["network", "limits.timeMs", "confirm", "channels", "concurrency"],
   );
   t.same(manifest?.[0], { key: "network", from: [], to: ["a.test:443", "ssh://b.test:22 (private)"] });
+  t.same(manifest?.[1], { key: "limits.timeMs", from: 60_000, to: 5000 });
   t.same(manifest?.[3], { key: "channels", from: ["C0123456789"], to: null });
   t.same(diffBundles(from, from), { manifest: [], files: [] });
 });
@@ -38,7 +39,7 @@ t.test("a manifest of other rules leaves the text to compare", async (t) => {
 
 t.test("text by lines; what is no text by its digest; modes", async (t) => {
   t.match(filesOf({ a: "one\ntwo\n", b: "x", c: "same" }, { a: "one\n2\n", c: "same", d: "new\n" }), [
-    { path: "a", change: "changed", patch: /^ one\n-two\n\+2$/m },
+    { path: "a", change: "changed", patch: /^--- a\/a\n\+\+\+ b\/a\n@@ -1,2 \+1,2 @@\n one\n-two\n\+2$/m },
     { path: "b", change: "removed", patch: /^-x$/m },
     { path: "d", change: "added", patch: /^\+new$/m },
   ]);

@@ -80,6 +80,7 @@ t.test("stored, activated, rolled back; by whom and from where", async (t) => {
   );
   await appliance.ok(["op", "disable", "demo/it"]);
   t.match(await appliance.ok(["op", "list"]), { stdout: /demo\/it +2 +disabled/ });
+  t.match(await appliance.ok(["op", "versions", "demo/it"]), { stdout: /^Disabled: nothing of it runs/ });
   t.match(await appliance.cli(["run", "demo/it"]), { status: 3, stderr: /disabled/ });
   await appliance.ok(["op", "activate", "demo/it", "2"]);
   t.equal(await says(), "two\n");
@@ -95,7 +96,7 @@ t.test("how two versions differ: what they may do first, then their text", async
   const { stdout } = await appliance.ok(["op", "diff", "demo/it"]);
   t.match(
     stdout,
-    /version 2 -> 3[\s\S]*network: \[\] -> [\s\S]*limits: [\s\S]*main\.sh: changed[\s\S]*-echo two[\s\S]*\+echo three/,
+    /version 2 -> 3[\s\S]*network: \[\] -> [\s\S]*limits\.timeMs: 60000 -> 5000\n[\s\S]*main\.sh: changed[\s\S]*-echo two[\s\S]*\+echo three/,
   );
   t.match(await appliance.ok(["op", "diff", "demo/it", "3", "3"]), { stdout: /No difference/ });
   const { files } = await json<{ files: object[] }>(["op", "diff", "demo/it", "1", "2"]);

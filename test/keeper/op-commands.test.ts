@@ -205,7 +205,7 @@ t.test("two who go back at the same moment go back once", async (t) => {
 t.test("back to what can't run any more is refused, and nothing changes", async (t) => {
   const { rig, call } = await desk(t, "");
   await t.rejects(call("op.rollback", { op: "web/restart" }), {
-    code: "conflict",
+    code: "not_found",
     detail: /No other version/,
   });
   await call("op.publish", { activate: true }, bundleOf("root: python\n"));

@@ -99,6 +99,7 @@ export function addOps(program: Program, admin: Admin): void {
     );
   common(op.command("versions <op>")).action((name: string, _: object, command: Program) =>
     admin.show<"op.versions", Versions>(command, "op.versions", { op: name }, (d) => [
+      ...(d.disabled ? ["Disabled: nothing of it runs until a version is activated.", ""] : []),
       ...table(
         ["", "VERSION", "PUBLISHED", "BY", "FROM", "DIGEST"],
         d.versions.map((v) => [
@@ -157,11 +158,13 @@ export function addOps(program: Program, admin: Admin): void {
   common(op.command("disable <op>"))
     .description("let an Op run no more until a version is activated")
     .action((name: string, _: object, command: Program) =>
-      admin.show(command, "op.disable", { op: name }, () => [`${name} is disabled.`]),
+      admin.show(command, "op.disable", { op: name }, () => [
+        `${name} is disabled. To let it run again: sallyport op activate ${name} VERSION`,
+      ]),
     );
 }
 
-type Versions = { active: number | null; versions: Version[]; activations: Activation[] };
+type Versions = { active: number | null; disabled: boolean; versions: Version[]; activations: Activation[] };
 
 /** What to compare a version with: the active one; for that one itself what was active before, or is older. */
 function before(op: string, to: number, { active, versions, activations }: Versions): number {

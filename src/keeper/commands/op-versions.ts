@@ -22,12 +22,13 @@ export const opVersions: Handlers = {
     return { ...shown, active: active === version.number, disabled, activated };
   },
   "op.versions": async ({ session, caller, params }) => {
-    const { version, active } = await findVersion(session, caller, params.op, "latest");
+    const { version, active, disabled } = await findVersion(session, caller, params.op, "latest");
     const { namespace, name } = version;
     const versions = await listVersions(session.store.read, namespace, name);
     const activations = await listActivations(session.store.read, namespace, name);
     return {
       active,
+      disabled,
       versions: await Promise.all(versions.map((v) => describeVersion(session, v, false))),
       activations: await Promise.all(activations.map((one) => describeActivation(session, one))),
     };
@@ -46,7 +47,7 @@ export const opVersions: Handlers = {
     if (previous === undefined) {
       await demandOn(session, caller, "activate", current);
       throw new SallyportError(
-        "conflict",
+        "not_found",
         `No other version of ${params.op} was active before; name one: sallyport op rollback ${params.op} VERSION`,
       );
     }
