@@ -197,7 +197,7 @@ export const COMMANDS = {
   "audit.verify": open(empty),
   "audit.checkpoint": open(empty),
   /** The log up to its newest checkpoint is going to be taken out; `format` for the log. */
-  "audit.export": open(z.strictObject({ format: z.enum(["tiles", "jsonl", "ecs"]) })),
+  "audit.export": open(z.strictObject({ format: z.enum(["tiles", "jsonl", "ecs", "ocsf", "cef"]) })),
   /** Entries [from, to) as a bundle, at most 256. */
   "audit.entries": open(z.strictObject({ from: z.int().min(0), to: z.int().min(1) })),
   /** Answered with the entry's bytes. */

@@ -1,7 +1,7 @@
 import t from "tap";
 import { CATALOGUE, type EventType } from "../../src/audit/catalogue.ts";
 import { type AuditEvent, makeEntry } from "../../src/audit/event.ts";
-import { entryLine } from "../../src/siem/ecs.ts";
+import { ecsKind, entryLine } from "../../src/siem/ecs.ts";
 
 type Line = Record<string, unknown> & { event: Record<string, unknown>; sallyport: Record<string, unknown> };
 
@@ -25,7 +25,7 @@ t.test("what a SIEM asks of each event is there", async (t) => {
       event: { action: type, outcome: "success", id: "7", sequence: 7, provider: "sallyport" },
     });
     const { category, type: kind, severity } = line.event;
-    t.ok([category, kind].every((list) => Array.isArray(list) && list.length === 1));
+    t.ok([category, kind].every((list) => Array.isArray(list) && list.length > 0));
     t.ok([1, 3, 4, 5].includes(severity as number));
   }
 });
@@ -92,7 +92,7 @@ t.test("an Op's connection, in ECS's own fields", async (t) => {
       data: { target, address, bytesOut: 5, bytesIn: 7, durationMs: 9 },
     }).line;
   t.match(connection("ssh://db.test:22", "10.0.0.1"), {
-    event: { category: ["network"] },
+    event: { category: ["network"], type: ["connection", "end"], duration: 9e6 },
     destination: { domain: "db.test", port: 22, ip: "10.0.0.1", bytes: 7 },
     source: { bytes: 5 },
     network: { direction: "egress" },
@@ -115,6 +115,21 @@ t.test("a refused system call: what, and by which process of which run", async (
     sallyport: { call: "socket(AF_PACKET)" },
   });
   t.same(told({ call: "mount", process: null, pid: null }).process, { entity_id: "r-1" });
+});
+
+t.test("a run's end has its exit status", async (t) => {
+  const ended = (data: { exit?: number; durationMs: number }) =>
+    lineOf({ type: "run.finished", outcome: "success", actor: { kind: "system" }, run: "r-1", data }).line;
+  t.match(ended({ exit: 0, durationMs: 3 }), {
+    process: { entity_id: "r-1", exit_code: 0 },
+    event: { duration: 3e6 },
+  });
+  t.same(ended({ durationMs: 3 }).process, { entity_id: "r-1" });
+});
+
+t.test("an event that this version does not know is a line all the same", async (t) => {
+  t.same(ecsKind("run.invented").category, "process");
+  t.same(ecsKind("invented.thing"), { category: "host", types: ["info"] });
 });
 
 t.test("the hash is the entry's leaf in the log", async (t) => {

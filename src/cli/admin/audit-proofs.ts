@@ -5,7 +5,9 @@ import { leafHash } from "../../audit/merkle.ts";
 import { parseVkey } from "../../audit/note.ts";
 import { PROOF_BYTES, verifyProof } from "../../audit/proof.ts";
 import { SallyportError } from "../../core/errors.ts";
+import { cefLine } from "../../siem/cef.ts";
 import { entryLine } from "../../siem/ecs.ts";
+import { ocsfLine } from "../../siem/ocsf.ts";
 import { bundles, type Fetch, type Head, writeTiles } from "../log-export.ts";
 import { readBytes, type Verified, verifyExport } from "../log-verify.ts";
 import { printData } from "../print.ts";
@@ -24,7 +26,10 @@ export function addProofs(audit: Program, admin: Admin): void {
   common(audit.command("export"))
     .description("take the log out: as tiles that anybody can verify, or as lines")
     .option("--tiles <dir>", "the whole log as C2SP tlog-tiles, entries too, with checkpoint and vkey")
-    .option("--format <format>", "lines on standard output: jsonl (entries as they were hashed) or ecs")
+    .option(
+      "--format <format>",
+      "lines on standard output: jsonl (entries as they were hashed), ecs, ocsf, cef",
+    )
     .option("--since <time>", "ISO 8601; of lines")
     .option("--until <time>", "ISO 8601; of lines")
     .action((options: ExportOptions, command: Program) => takeOut(admin, options, command));
@@ -118,12 +123,12 @@ function verifyOne(file: string, o: VerifyOptions, command: Program): void {
 async function takeOut(admin: Admin, o: ExportOptions, command: Program): Promise<void> {
   const isTiles = o.tiles !== undefined;
   if (isTiles === (o.format !== undefined))
-    throw new SallyportError("usage", "Write --tiles DIR, or --format jsonl or ecs.");
+    throw new SallyportError("usage", "Write --tiles DIR, or --format jsonl, ecs, ocsf or cef.");
   if (isTiles && (o.since !== undefined || o.until !== undefined))
     throw new SallyportError("usage", "Tiles are the whole log; --since and --until are of --format.");
-  const format = isTiles ? "tiles" : formatOf(o.format ?? "");
+  const format = formatOf(o.format ?? "jsonl");
   const [since, until] = [time(o.since, 0), time(o.until, Number.POSITIVE_INFINITY)];
-  const head = (await admin.call(command, "audit.export", { format })) as Head;
+  const head = (await admin.call(command, "audit.export", { format: isTiles ? "tiles" : format })) as Head;
   const fetch: Fetch = async (from, to) => {
     let bytes: Buffer | undefined;
     const onBytes = (got: Buffer) => {
@@ -146,10 +151,7 @@ async function takeOut(admin: Admin, o: ExportOptions, command: Program): Promis
     for (const bytes of entries) {
       const entry = parseEntry(bytes);
       const at = Date.parse(entry.time);
-      if (at >= since && at < until)
-        await print(
-          format === "ecs" ? entryLine(bytes, seq, leafHash(bytes)) : `${bytes.toString("utf8")}\n`,
-        );
+      if (at >= since && at < until) await print(LINES[format](bytes, seq));
       seq++;
     }
 }
@@ -159,9 +161,16 @@ function print(line: string): Promise<void> | undefined {
   return new Promise((resolve) => process.stdout.once("drain", resolve));
 }
 
-function formatOf(text: string): "jsonl" | "ecs" {
-  if (text === "jsonl" || text === "ecs") return text;
-  throw new SallyportError("usage", "--format is jsonl or ecs.");
+const LINES = {
+  jsonl: (bytes: Buffer) => `${bytes.toString("utf8")}\n`,
+  ecs: (bytes: Buffer, seq: number) => entryLine(bytes, seq, leafHash(bytes)),
+  ocsf: (bytes: Buffer, seq: number) => ocsfLine(bytes, seq, leafHash(bytes)),
+  cef: (bytes: Buffer, seq: number) => cefLine(bytes, seq, leafHash(bytes)),
+};
+
+function formatOf(text: string): keyof typeof LINES {
+  if (Object.hasOwn(LINES, text)) return text as keyof typeof LINES;
+  throw new SallyportError("usage", "--format is jsonl, ecs, ocsf or cef.");
 }
 
 function time(text: string | undefined, otherwise: number): number {
