@@ -353,17 +353,6 @@ t.test("what no launch could take is refused, whatever a person would give", asy
   t.match(faultOf(`${HEAD}${often}`), /bytes in argv and environment/);
 });
 
-t.test("what this version can't grant is among the warnings", async (t) => {
-  const asks = "secrets: [KEY]\n";
-  const warnings = manifestWarnings(parseManifest(BASE + asks));
-  for (const what of ["secrets"])
-    t.ok(
-      warnings.some((w) => w.startsWith("it can't run in this version") && w.includes(what)),
-      what,
-    );
-  t.same(manifestWarnings(parseManifest(BASE)), []);
-});
-
 t.test("what the ceiling takes from a profile is among the warnings", async (t) => {
   t.same(profileWarnings("own.json", []), []);
   t.same(profileWarnings("own.json", ["narrowed clone", "refused ptrace", "narrowed socket"]), [

@@ -31,7 +31,6 @@ function op(name: string, more: string): string {
 
 t.test("an Op that asks for what can't be given is refused, never run with less", async (t) => {
   const cases: [string, string, RegExp][] = [
-    ["secret", "secrets: [DEPLOY_KEY]\n", /secrets/],
     [
       "files",
       "resources: [app-logs]\n",
