@@ -211,7 +211,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   load(sources, argTypes);
 
   const mistyped = (part: Part, { resource, context }: AuthRequest): string[] => {
-    if (resource.kind !== "op" || context.args === undefined) return [];
+    if (!("op" in resource) || context.args === undefined) return [];
     const { op, namespace } = resource;
     const concerned = (policy: PolicyInfo) =>
       isPartOf(part, policy) &&

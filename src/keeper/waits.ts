@@ -181,9 +181,8 @@ export class Waits {
   async #demandApprove(caller: Caller, live: Live, wait: Wait): Promise<Decision> {
     const { row } = live.view;
     const resource = await this.#access.runResource(this.#store.read, row, live.op);
-    const decision = await this.#access.demandDecision(caller, "approve", resource, {
-      confirmation: reachedWith(caller),
-    });
+    const context = { args: live.args, confirmation: reachedWith(caller) };
+    const decision = await this.#access.demandDecision(caller, "approve", resource, context);
     const needs = needsOf(wait.needs);
     if (needs.some((need) => isAsked(need, approverOf(caller, live.op)))) return decision;
     const reason =

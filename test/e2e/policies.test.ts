@@ -120,6 +120,16 @@ forbid (principal, action == Action::"run", resource) when { context.args.env ==
   };
   let run: string | undefined;
   while (run === undefined) run = await waiting();
+  const own = `@id("others") @reason("Somebody else, for production.")
+forbid (principal == User::"mallory", action == Action::"approve", resource) when { context.args has env && context.args.env == "prod" };`;
+  await appliance.ok(["policy", "add", "others", file("others.cedar", own)]);
+  t.match(await approve("mallory", "bob"), { status: 3, stdout: /Somebody else/ });
+  t.match(
+    await answer(workspace.command("mallory", "ops", `/ops approve ${run}`)),
+    /Somebody else, for production/,
+    "arguments count for whoever approves, too",
+  );
+  await appliance.ok(["policy", "remove", "others"]);
   t.match(await answer(workspace.command("mallory", "ops", `/ops approve ${run}`)), /You approved/);
   t.match(await running, { status: 0 });
   await appliance.ok(["policy", "remove", "lead"]);
