@@ -270,3 +270,22 @@ t.test("code is for who may write it, and reading it is in the log", async (t) =
   t.equal(read.length, 1);
   await t.rejects(call("op.code", { op: "web/restart", version: 9 }), { code: "not_found" });
 });
+
+t.test(
+  "who may publish nowhere has no bundle parsed, and who may is told what is wrong with it",
+  async (t) => {
+    const { rig, call, as } = await desk(t, "");
+    const runner = await as("rob", "runner");
+    const junk = Buffer.from("junk");
+    await t.rejects(runner("op.publish", { activate: true }, junk), { code: "denied" });
+    await t.rejects(call("op.publish", { activate: true }, junk), { code: "bundle_invalid" });
+    const refused = await rig.store.read.all<{ type: string }>(
+      "SELECT type FROM log_entry WHERE type IN ('authz.denied', 'op.refused') ORDER BY seq",
+    );
+    t.same(
+      refused.map(({ type }) => type),
+      ["authz.denied", "op.refused"],
+    );
+    t.equal((await listOps(rig.store.read)).length, 1);
+  },
+);
