@@ -14,9 +14,14 @@ export interface Finding {
 
 const MAX_FINDINGS = 100;
 
+/** A rule looks at so much at once: some tens of milliseconds of work, whatever the text is. */
+const STEP = 256 * 1024;
+/** More than a match and what `keep` looks at behind it. */
+const OVERLAP = 8 * 1024;
+
 /**
- * What in these files looks like a credential, at most 100 findings, one a line and rule. `pause` is awaited between two files and
- * rules, so that whoever else is served waits for one of them at most.
+ * What in these files looks like a credential, at most 100 findings, one a line and rule. `pause` is awaited again and again, so
+ * that whoever else is served waits for one step at most.
  */
 export async function scanFiles(
   files: readonly { readonly path: string; readonly bytes: Uint8Array }[],
@@ -26,27 +31,33 @@ export async function scanFiles(
   for (const { path, bytes } of files) {
     const text = textOf(bytes);
     for (const rule of RULES) {
-      found.push(...scanText(path, text, rule, MAX_FINDINGS - found.length));
-      if (found.length >= MAX_FINDINGS) return found;
-      if (text.length > PAUSE_FROM) await pause();
+      const lines = new Set<number>();
+      const counter = new LineCounter(text);
+      for (let from = 0; from < text.length; from += STEP) {
+        for (const at of positions(text, from, rule)) lines.add(counter.line(at));
+        if (text.length > STEP) await pause();
+      }
+      for (const line of lines) found.push({ path, line, rule: rule.id, what: rule.what });
+      if (found.length >= MAX_FINDINGS) return found.slice(0, MAX_FINDINGS);
     }
     await pause();
   }
   return found;
 }
 
-/** A rule takes about a millisecond for so much. */
-const PAUSE_FROM = 256 * 1024;
-
-function scanText(path: string, text: string, { id, what, find, keep }: ScanRule, most: number): Finding[] {
-  const lines = new Set<number>();
-  const at = new LineCounter(text);
-  find.lastIndex = 0;
-  for (let match = find.exec(text); match !== null; match = find.exec(text)) {
-    if (lines.size >= most) break;
-    if (keep === undefined || keep(match, text)) lines.add(at.line(match.index));
+/** Where matches begin within one step. */
+function positions(text: string, from: number, { find, keep }: ScanRule): number[] {
+  // With the character before, which tells whether a word begins here.
+  const before = from === 0 ? 0 : 1;
+  const window = text.slice(from - before, from + STEP + OVERLAP);
+  const found: number[] = [];
+  find.lastIndex = before;
+  for (let match = find.exec(window); match !== null; match = find.exec(window)) {
+    const at = match.index - before;
+    if (at >= STEP || found.length >= MAX_FINDINGS) break;
+    if (keep === undefined || keep(match, window)) found.push(from + at);
   }
-  return [...lines].map((line) => ({ path, line, rule: id, what }));
+  return found;
 }
 
 /** Bytes as they are, one a character, so that nothing in a binary file is lost; UTF-16 where a file says that it is. */

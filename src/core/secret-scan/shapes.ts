@@ -12,7 +12,10 @@ export const SHAPES: readonly ScanRule[] = [
     // A key, and not a text that tells of one: base64 follows, also in a JSON string.
     keep: (match, text) => {
       const from = match.index + match[0].length;
-      return /[A-Za-z0-9+/]{40}/.test(text.slice(from, from + KEY_HEAD).split("-----END")[0]!);
+      const end = text.indexOf("-----", from);
+      return /[A-Za-z0-9+/]{40}/.test(
+        text.slice(from, Math.min(from + KEY_HEAD, end < 0 ? text.length : end)),
+      );
     },
   },
   {
@@ -56,8 +59,9 @@ export const SHAPES: readonly ScanRule[] = [
   {
     id: "named-entropy",
     what: "a random value beside a name that tells of a secret",
-    find: /(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|auth[_-]?key|encryption[_-]?key|credentials?)[A-Za-z0-9_.-]{0,20}["']?[ \t]{0,8}(?::=|=>|=|:)[ \t]{0,8}["'`]?([A-Za-z0-9+/=_.~!@#%^&*-]{16,200})(?![A-Za-z0-9+/=_.~([])/gi,
-    keep: (match) => isRandom(match[1]!),
+    find: /(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|auth[_-]?key|encryption[_-]?key|credentials?)[A-Za-z0-9_.-]{0,20}["']?[ \t]{0,8}(?::=|=>|=|:)[ \t]{0,8}["'`]?([A-Za-z0-9+/=_.~!@#%^&*-]{16,200})/gi,
+    // A name before a bracket is a call or a list.
+    keep: (match, text) => !"([".includes(text[match.index + match[0].length] ?? " ") && isRandom(match[1]!),
   },
 ];
 

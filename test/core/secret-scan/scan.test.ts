@@ -44,6 +44,19 @@ t.test("file, line and rule are told, the value never", async (t) => {
   t.equal((await scan(`${value} ${value}`)).length, 1, "once a line");
 });
 
+t.test("wherever it stands in a large file, and once", async (t) => {
+  const [value = ""] = EXAMPLES["github-token"]!.find;
+  const [key = ""] = EXAMPLES["private-key"]!.find;
+  for (const text of [value, key])
+    for (const at of [262_143, 262_144 - 20, 262_144, 262_145, 270_000, 524_288 - 5]) {
+      const whole = `${" ".repeat(at - 1)}\n${text}\n${" ".repeat(600_000)}`;
+      t.match(await scan(whole), [{ line: 2 }], `at ${at}`);
+      t.equal((await scan(whole)).length, 1);
+    }
+  const within = `${" ".repeat(262_143)}X${value}${" ".repeat(9000)}`;
+  t.same(await scan(within), [], "a step's border is no beginning of a word");
+});
+
 t.test("also in UTF-16, as PowerShell writes files", async (t) => {
   const [value = ""] = EXAMPLES["npm-token"]!.find;
   const wide = Buffer.from(`\ufeff$x = "${value}"`, "utf16le");
