@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { TestAppliance, until } from "./appliance.ts";
+import { hasTmux, Terminal } from "../cli/terminal.ts";
+import { program, TestAppliance, until } from "./appliance.ts";
 import { opFolder } from "./slack-rig.ts";
 
 /** Secrets from the CLI through keeper and runner to the Op (P9), on a real appliance. */
@@ -21,7 +22,7 @@ const manifest = (name: string, secrets: string, more = "") =>
 const script = (text: string) => ({ "main.sh": `#!/bin/sh\n${text}\n` });
 const set = (name: string, value: string | Uint8Array, ...more: string[]) =>
   appliance.cli(["secret", "set", `demo/${name}`, "--value-fd", "3", ...more], value);
-type Entry = { data?: Record<string, unknown>; run?: string; op?: string };
+type Entry = { reason?: string; severity: number; data?: Record<string, unknown>; run?: string; op?: string };
 const events = async (type: string) => {
   const said = (await appliance.ok(["audit", "log", "--json", "--type", type])).json();
   return (said as { entries: { entry: Entry }[] }).entries.map(({ entry }) => entry);
@@ -200,6 +201,103 @@ t.test("a new key while everything runs on; then removal", async (t) => {
     "no number names two values",
   );
   t.equal((await events("secret.key_added")).length, 2);
+});
+
+const crun = existsSync("/usr/bin/crun") ? false : "crun is not installed here";
+t.test("under an OCI runtime too", { skip: crun }, async (t) => {
+  await appliance.publish(
+    opFolder(
+      appliance,
+      manifest("boxed", "[DEPLOY_KEY, {name: TOKEN, as: env}]", "engine: crun\n"),
+      script(
+        "stat -c '%a' /run/secrets/DEPLOY_KEY; cat /run/secrets/DEPLOY_KEY; echo; echo $TOKEN; ls /run/secrets",
+      ),
+    ),
+  );
+  const ran = await appliance.cli(["run", "demo/boxed"]);
+  t.match(
+    ran.stdout,
+    /^400\n\[secret (demo\/)?DEPLOY_KEY\]\n\[secret (demo\/)?TOKEN\]\nDEPLOY_KEY\n/,
+    ran.stderr,
+  );
+});
+
+t.test("a helper has what is in the environment, and no descriptor or argument of a secret", async (t) => {
+  await appliance.publish(
+    opFolder(
+      appliance,
+      manifest("helper", "[DEPLOY_KEY, {name: TOKEN, as: env}]"),
+      script(
+        `env -u TOKEN sh -c 'echo "without: [$TOKEN]"'\nsh -c 'ls -l /proc/self/fd | grep -c secrets; tr "\\0" "\\n" < /proc/1/cmdline | grep -c -e deploy -e environment'`,
+      ),
+    ),
+  );
+  const ran = await appliance.cli(["run", "demo/helper"]);
+  t.match(ran.stdout, /^without: \[\]\n0\n0\n/, ran.stderr);
+});
+
+t.test(
+  "at a terminal: asked twice, nothing of it on the screen",
+  { skip: hasTmux ? false : "needs tmux" },
+  async (t) => {
+    const command = (action: string, name: string) =>
+      new Terminal([...program(), "secret", action, `demo/${name}`], appliance.env);
+    const tty = command("set", "TYPED");
+    t.teardown(() => tty.close());
+    await tty.shows(/Value of demo\/TYPED \(one line, not shown\): /);
+    tty.enter("zebra-crossing-42");
+    await tty.shows("The same again");
+    tty.enter("zebra-crossing-42");
+    t.equal(await tty.status(), 0);
+    t.match(tty.screen(), /demo\/TYPED: set, version 1\./);
+    t.notMatch(tty.screen(), /zebra|\*/);
+    const differs = command("rotate", "TYPED");
+    t.teardown(() => differs.close());
+    await differs.shows("Value of demo/TYPED");
+    differs.enter("zebra-crossing-43");
+    await differs.shows("The same again");
+    differs.enter("zebra-crossing-44");
+    t.equal(await differs.status(), 2);
+    t.match(differs.screen(), /The two values differ; nothing was changed/);
+    const again = command("set", "TYPED");
+    t.teardown(() => again.close());
+    t.equal(await again.status(), 1, "refused before a value is typed");
+    t.notMatch(again.screen(), /Value of/);
+  },
+);
+
+t.test("publishing refuses what looks like a credential, unless somebody says why it is none", async (t) => {
+  const token = ["ghp", "k3Jq9ZtW8vLm2XbR7cYp5HdN4sFg6TaQ1eUo"].join("_");
+  const dir = opFolder(appliance, manifest("leaks", "[]"), script(`# once\ncurl -H "x: ${token}"`));
+  for (const command of ["publish", "validate"]) {
+    const said = await appliance.cli(["op", command, dir]);
+    t.equal(said.status, 2, command);
+    t.match(said.stderr, /main\.sh:3 a GitHub token \(github-token\).*--allow-secret REASON/);
+    t.notMatch(said.stderr, token.slice(4, 12), "never the value");
+  }
+  t.match(await events("op.refused"), [{ reason: /main\.sh:3/ }]);
+  t.equal(
+    (await appliance.cli(["op", "publish", dir, "--allow-secret", " "])).status,
+    2,
+    "a reason is a reason",
+  );
+  await appliance.ok(["op", "publish", dir, "--allow-secret", "revoked in May, kept as a sample"]);
+  t.match(await events("op.secret_allowed"), [
+    {
+      op: "leaks",
+      reason: "revoked in May, kept as a sample",
+      severity: 4,
+      data: { rules: "github-token", files: 1 },
+    },
+  ]);
+  t.notMatch((await appliance.ok(["audit", "log", "--json"])).stdout, token.slice(4, 12));
+});
+
+t.test("what expires soon is in status, for whom it concerns, and in the log", async (t) => {
+  const soon = new Date(Date.now() + 5 * 86_400_000).toISOString().slice(0, 10);
+  await appliance.ok(["secret", "describe", "demo/TOKEN", "--expires", soon]);
+  const status = (await appliance.ok(["status", "--json"])).json() as { secretsExpiring: unknown };
+  t.match(status.secretsExpiring, [{ secret: "demo/TOKEN", expires: soon, days: 4 }]);
 });
 
 t.test("no value anywhere on the disk, nor in what the appliance says", async (t) => {
