@@ -55,6 +55,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
   "secret.refused": ["database", "info"],
   "secret.expiring": ["database", "info"],
   "secret.printed": ["intrusion_detection", "info"],
+  vault: ["configuration", "change"],
+  "vault.failed": ["database", "error"],
   request: ["api", "info"],
   "request.received": ["api", "start"],
   "request.refused": ["api", "denied"],

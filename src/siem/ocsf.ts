@@ -166,14 +166,14 @@ function entityOf(e: Logged, data: Fields): Fields {
     namespace: ["Namespace", e.namespace],
     runtime: ["Root File System", data.runtime],
     secret: ["Key", data.key],
+    vault: ["Vault", data.vault],
   }[family] ?? ["Op", opOf(e)];
   return { name: String(name ?? "unknown"), type_id: OTHER, type, ...version };
 }
 
 /** Where the request came from: Slack, or the host itself. Addresses are not known. */
 function sourceOf({ actor, data = {} }: Logged): Fields {
-  const isHost =
-    typeof actor.uid === "number" || [data.source, data.surface].some((s) => s === "tty" || s === "cli");
+  const isHost = typeof actor.uid === "number" || data.source === "tty" || data.surface === "tty";
   if (isHost) return { svc_name: "terminal" };
   return { svc_name: actor.kind === "system" ? "sallyport" : "slack" };
 }

@@ -54,7 +54,10 @@ t.test("tiles: written, verified with the appliance gone, a change found", async
     stderr: /something else/,
   });
   t.match(await appliance.cli(["audit", "export"]), { status: 2 });
-  t.match(await appliance.cli(["audit", "export", "--format", "xml"]), { status: 2, stderr: /jsonl or ecs/ });
+  t.match(await appliance.cli(["audit", "export", "--format", "xml"]), {
+    status: 2,
+    stderr: /jsonl, ecs, ocsf or cef/,
+  });
   await caughtUp(appliance);
   t.match(logged(appliance, "log.exported")[0]?.sallyport, { format: "tiles", size: made.size });
 });
@@ -72,7 +75,7 @@ t.test("one entry, proved to a third party", async (t) => {
   t.match(await appliance.cli(["audit", "prove", "x"]), { status: 2 });
 });
 
-t.test("lines: as they were hashed, or as ECS; a span of time", async (t) => {
+t.test("lines: as they were hashed, as ECS, OCSF, CEF; a span of time", async (t) => {
   const lines = (await appliance.ok(["audit", "export", "--format", "jsonl"])).stdout.trim().split("\n");
   t.match(JSON.parse(lines[0] ?? ""), { v: 1, type: "appliance.initialized" });
   const ecs = (await appliance.ok(["audit", "export", "--format", "ecs"])).stdout.trim().split("\n");
@@ -84,6 +87,19 @@ t.test("lines: as they were hashed, or as ECS; a span of time", async (t) => {
   // The same line as the one that went to the journal.
   const [streamed] = logged(appliance, "run.finished");
   t.strictSame(JSON.parse(ecs.find((line) => line.includes('"run.finished"')) ?? "{}"), streamed);
+  const ocsf = (await appliance.ok(["audit", "export", "--format", "ocsf"])).stdout.trim().split("\n");
+  const cef = (await appliance.ok(["audit", "export", "--format", "cef"])).stdout.trim().split("\n");
+  for (const [i, line] of ecs.entries()) {
+    const { hash, action } = (JSON.parse(line) as { event: { hash: string; action: string } }).event;
+    t.match(JSON.parse(ocsf[i] ?? ""), { metadata: { sequence: i, event_code: action }, unmapped: { hash } });
+    t.match(cef[i], `|${action}|`);
+    t.match(cef[i], `cs5=${hash}`);
+  }
+  t.match(JSON.parse(ocsf.find((line) => line.includes("100803")) ?? "{}"), {
+    class_name: "Event Log Activity",
+    activity_name: "Export",
+    unmapped: { format: "tiles" },
+  });
   const none = await appliance.ok(["audit", "export", "--format", "jsonl", "--since", "2999-01-01"]);
   t.equal(none.stdout, "");
 });
