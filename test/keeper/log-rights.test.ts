@@ -7,6 +7,7 @@ import { type Caller, hostCaller } from "../../src/keeper/callers.ts";
 import { audit } from "../../src/keeper/commands/audit.ts";
 import type { CommandContext } from "../../src/keeper/commands/command.ts";
 import { WithBytes } from "../../src/keeper/commands/command.ts";
+import { policies as policyCommands } from "../../src/keeper/commands/policies.ts";
 import { runs as runCommands } from "../../src/keeper/commands/runs.ts";
 import type { Session } from "../../src/keeper/session.ts";
 import { dispatchSlack } from "../../src/keeper/slack-commands.ts";
@@ -276,6 +277,25 @@ t.test(
       }
       const { text } = await asked(name, WEB, "show r-0000000000000000");
       t.equal(text, "There is nothing of that name. Run r-0000000000000000.");
+    }
+  },
+);
+
+t.test(
+  "why a run was decided as it was: for who administers its namespace, and one refusal for all others",
+  async (t) => {
+    for (const name of Object.keys(PEOPLE)) {
+      const said = async (run: string) =>
+        told(policyCommands["policy.explain"], name, { run }).then(
+          () => "answered",
+          (error: Error) => error.message,
+        );
+      const none = await said("r-0000000000000000");
+      for (const { id, op } of allRuns.slice(0, 12)) {
+        if (has(name, namespaceOf(op), true)) continue;
+        t.equal(await said(id), none, `${name}: ${op}`);
+        t.match(none, /^Refused\./);
+      }
     }
   },
 );

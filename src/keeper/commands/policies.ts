@@ -117,11 +117,13 @@ export const policies: Handlers = {
     };
   },
   "policy.explain": async ({ session, caller, params }) => {
-    const row = await getRun(session.store.read, params.run);
-    // Whoever administers nothing must not learn here which runs there are.
-    if (row === undefined) await session.access.demand(caller, "administer", APPLIANCE);
+    const { access, store } = session;
+    const row = await getRun(store.read, params.run);
+    const namespace = row && (await access.namespace(store.read, row.namespace));
+    // Who administers neither must not learn here which runs there are, nor whose.
+    if (namespace === undefined || !access.may(caller, "administer", { kind: "namespace", namespace }))
+      await access.demand(caller, "administer", APPLIANCE);
     if (row === undefined) throw new SallyportError("not_found", `Run ${params.run}.`);
-    await session.access.demandNamespace(caller, "administer", row.namespace);
     const shipped = session.policies.shipped.policies();
     const decisions = await Promise.all(
       (await listDecisions(session.store.read, row.id)).map(async (one) => {
