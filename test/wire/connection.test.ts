@@ -3,8 +3,11 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
+import { Secret } from "../../src/core/secret.ts";
+import { keyCopy } from "../../src/keys/memory.ts";
 import { Connection, type ConnectionOptions } from "../../src/wire/connection.ts";
-import { encodeFrame } from "../../src/wire/frame.ts";
+import { encodeFrame, FrameReader } from "../../src/wire/frame.ts";
+import type { MessageOf } from "../../src/wire/messages.ts";
 import type { SealState } from "../../src/wire/table.ts";
 import { until } from "../e2e/appliance.ts";
 
@@ -53,6 +56,19 @@ function raw(header: string): Buffer {
   return Buffer.concat([length, Buffer.from(header)]);
 }
 
+const ORDER: MessageOf<"run.order"> = {
+  type: "run.order",
+  run: "r-abcd",
+  op: "web/restart",
+  digest: `sha256:${"0".repeat(64)}`,
+  argv: ["/bin/true"],
+  env: {},
+  input: "{}",
+  limits: { timeMs: 1, memoryBytes: 1, pids: 1, diskBytes: 1, outputBytes: 1, cpu: 1 },
+  seccomp: "default",
+  network: [],
+  secrets: [{ name: "KEY", as: "file" }],
+};
 const HELLO = { type: "role.hello", version: "1", pid: 1, landlock: "abi=7" };
 const ACKED = { type: "slack.acked", id: "e1", accepted: true };
 
@@ -138,4 +154,48 @@ t.test("a handler that throws ends its connection, not the process", async (t) =
   await two.ended;
   t.equal(failures.length, 3);
   t.equal(two.closed(), 1);
+});
+
+t.test(
+  "a secret part arrives whole from a peer that reads late, and is wiped once it is written",
+  async (t) => {
+    const end = await pair(t, "open", { peer: "runner" });
+    end.raw.pause();
+    const values = Array.from({ length: 40 }, (_, i) => keyCopy(Buffer.alloc(64 * 1024, 0x41 + (i % 20))));
+    const isWiped = (value: Uint8Array) => value.every((byte) => byte === 0);
+    for (const value of values) end.connection.send(ORDER, [Buffer.alloc(1), new Secret(value)]);
+    t.notOk(isWiped(values.at(-1)!), "what the kernel has not taken is still there");
+    const reader = new FrameReader();
+    let got = 0;
+    end.raw.on("data", (chunk: Buffer) => {
+      for (const { parts } of reader.push(chunk))
+        if (parts[1]?.equals(Buffer.alloc(64 * 1024, 0x41 + (got++ % 20))) !== true)
+          t.fail(`part ${got} was changed`);
+    });
+    end.raw.resume();
+    await until(() => got === values.length && values.every(isWiped), 15_000);
+    t.pass("all whole, all wiped");
+  },
+);
+
+t.test("a secret that can't leave any more is wiped", async (t) => {
+  const end = await pair(t, "open", { peer: "runner" });
+  end.raw.pause();
+  const stuck = Array.from({ length: 40 }, () => keyCopy(Buffer.alloc(64 * 1024, 0x41)));
+  for (const value of stuck) end.connection.send(ORDER, [Buffer.alloc(1), new Secret(value)]);
+  end.raw.destroy();
+  await end.ended;
+  await until(
+    () => !end.connection.isOpen && stuck.every((value) => value.every((byte) => byte === 0)),
+    15_000,
+  );
+  const late = keyCopy(Buffer.alloc(16, 0x41));
+  end.connection.send(ORDER, [Buffer.alloc(1), new Secret(late)]);
+  t.same(late, Buffer.alloc(16), "also one that comes when the connection is gone");
+  const refused = keyCopy(Buffer.alloc(16, 0x41));
+  const other = await pair(t, "open");
+  t.throws(() => other.connection.send(ORDER, [Buffer.alloc(1), new Secret(refused)]), {
+    code: "wire_violation",
+  });
+  t.same(refused, Buffer.alloc(16), "and one that may not be sent");
 });
