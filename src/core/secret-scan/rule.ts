@@ -29,9 +29,7 @@ const PLACEHOLDER =
   /example|change.?me|place.?holder|your[._-]|dummy|redacted|insert|xxxx|0000000|1234567|abcdefg|\*\*\*|\.\.\.|<|>|\$\{|\{\{|%\(/i;
 
 /** What stands where a value would: in documentation, in a template. */
-export const isPlaceholder = (text: string): boolean => PLACEHOLDER.test(text) || distinct(text) < 5;
-
-const distinct = (text: string): number => new Set(text).size;
+export const isPlaceholder = (text: string): boolean => PLACEHOLDER.test(text);
 
 /** Shannon's entropy in bits a character. */
 export function entropy(text: string): number {
