@@ -37,22 +37,51 @@ export async function readableLog(
   return found;
 }
 
+/** How much of the log is looked through before each place is asked for its own: one read of it (store/log-query.ts), twice. */
+const PAGE = 1000;
+const PAGES = 2;
+
 /** The newest entries of what is readable, newest first: as many as there were if nobody else's stood between them. */
 export async function queryReadable(
   query: (filter: LogFilter) => Promise<LogRow[]>,
   readable: readonly Readable[],
   filter: LogFilter & { limit: number },
 ): Promise<LogRow[]> {
-  const rows: LogRow[] = [];
-  for (const { namespace, own, ops } of readable) {
-    const places: Partial<LogFilter>[] =
-      ops === "all"
-        ? [{ namespace, ...(filter.op === undefined ? {} : { op: filter.op }) }]
-        : [
-            ...(own && filter.op === undefined ? [{ namespace, op: null }] : []),
-            ...ops.map((op) => ({ namespace, op })),
-          ];
-    for (const place of places) rows.push(...(await query({ ...filter, ...place })));
+  const isReadable = readableBy(readable);
+  const found: LogRow[] = [];
+  let before = filter.before;
+  // Who may read much of it has a page soon; who may read little has few places.
+  for (let page = 0; page < PAGES; page++) {
+    const rows = await query({ ...filter, limit: PAGE, ...(before === undefined ? {} : { before }) });
+    found.push(...rows.filter(isReadable));
+    if (found.length >= filter.limit || rows.length < PAGE) return found.slice(0, filter.limit);
+    before = rows.at(-1)?.seq;
   }
-  return rows.sort((a, b) => b.seq - a.seq).slice(0, filter.limit);
+  const rest = { ...filter, limit: filter.limit - found.length, ...(before === undefined ? {} : { before }) };
+  const rows: LogRow[] = [];
+  for (const place of placesOf(readable, filter)) rows.push(...(await query({ ...rest, ...place })));
+  return [...found, ...rows.sort((a, b) => b.seq - a.seq).slice(0, rest.limit)];
+}
+
+function readableBy(readable: readonly Readable[]): (row: LogRow) => boolean {
+  const places = new Map(
+    readable.map(({ namespace, own, ops }) => [namespace, { own, ops: ops === "all" ? ops : new Set(ops) }]),
+  );
+  return ({ namespace, op }) => {
+    const place = namespace === null ? undefined : places.get(namespace);
+    if (place === undefined) return false;
+    return op === null ? place.own : place.ops === "all" || place.ops.has(op);
+  };
+}
+
+/** Each narrow enough that an index finds its last entries. */
+function placesOf(readable: readonly Readable[], { op: wanted }: LogFilter): Partial<LogFilter>[] {
+  return readable.flatMap(({ namespace, own, ops }) =>
+    ops === "all"
+      ? [{ namespace, ...(wanted === undefined ? {} : { op: wanted }) }]
+      : [
+          ...(own && wanted === undefined ? [{ namespace, op: null }] : []),
+          ...ops.map((op) => ({ namespace, op })),
+        ],
+  );
 }

@@ -8,6 +8,8 @@ import { readableLog } from "./readable-log.ts";
 import type { Runs } from "./runs.ts";
 
 const APPLIANCE = { kind: "appliance" } as const;
+/** How many of the newest runs are looked through before each place is asked for its own. */
+const LOOKED_THROUGH = 1000;
 /** Rows that one page is looked for in, whatever policies leave of them. */
 const MAX_LOOKED_AT = 20_000;
 const PAGE = 100;
@@ -47,66 +49,105 @@ export async function demandKnown(
 
 /** One kind of runs that somebody may see some of, read page by page, newest first. */
 type Source = { filter: RunFilter; rows: RunRow[]; done: boolean };
+type Deps = { access: Access; reader: Reader; runs: Pick<Runs, "waiting"> };
 
 /** The newest runs that somebody may see, before the run `before`: a whole page where there are so many. */
 export async function visibleRuns(
-  o: { access: Access; reader: Reader; runs: Pick<Runs, "waiting"> },
+  o: Deps,
   caller: Caller,
   page: { limit: number; before?: string | undefined },
 ): Promise<RunRow[]> {
   const { access, reader } = o;
-  const before = page.before === undefined ? {} : { before: page.before };
   const ops = new Map<string, Promise<ActiveOp | undefined>>();
-  const opOf = ({ namespace, op: name }: RunRow) => {
-    const key = `${namespace}/${name}`;
-    const known = ops.get(key) ?? readableOp(access, reader, { namespace, name });
-    ops.set(key, known);
-    return known;
+  const isVisible = (row: RunRow) => {
+    const key = keyOf(row);
+    const op = ops.get(key) ?? readableOp(access, reader, { namespace: row.namespace, name: row.op });
+    ops.set(key, op);
+    return op.then((active) => mayShow(access, reader, caller, row, active));
   };
-  const seesAll = access.may(caller, "read_log", APPLIANCE);
-  const filters: RunFilter[] = seesAll
-    ? [{}]
-    : [
-        { requester: caller.id },
-        ...(await readableLog(access, reader, caller)).flatMap(({ namespace, ops: names }) =>
-          names === "all" ? [{ namespace }] : names.map((op) => ({ namespace, op })),
-        ),
-      ];
-  const sources: Source[] = filters.map((filter) => ({
-    filter: { ...filter, ...before },
-    rows: [],
-    done: false,
-  }));
-  // What waits may wait for this person, who need not be able to run it.
-  const waiting = o.runs
-    .waiting()
-    .map(({ view }) => view.row)
-    .filter(({ id }) => page.before === undefined || id < page.before)
-    .sort((a, b) => (a.id < b.id ? 1 : -1));
-  if (!seesAll) sources.push({ filter: {}, rows: waiting, done: true });
-  const size = Math.min(PAGE, page.limit);
+  const { filters, waiting, mayBe } = await candidates(o, caller);
   const seen: RunRow[] = [];
-  let last = "";
-  for (let looked = 0; seen.length < page.limit && looked < MAX_LOOKED_AT; looked++) {
-    let newest: Source | undefined;
-    for (const source of sources) {
-      await fill(reader, source, size);
-      if (source.rows[0] !== undefined && (newest === undefined || source.rows[0].id > newest.rows[0]!.id))
-        newest = source;
+  // Who may see many of them has a page soon; who may see few has few places.
+  let before = page.before;
+  for (let looked = 0; looked < LOOKED_THROUGH; looked += PAGE) {
+    const rows = await listRuns(reader, { ...(before === undefined ? {} : { before }), limit: PAGE });
+    for (const row of rows) {
+      if (mayBe(row) && (await isVisible(row))) seen.push(row);
+      if (seen.length === page.limit) return seen;
     }
-    const row = newest?.rows.shift();
-    if (row === undefined) break;
-    if (row.id === last) continue;
-    last = row.id;
-    if (await mayShow(access, reader, caller, row, await opOf(row))) seen.push(row);
+    if (rows.length < PAGE) return seen;
+    before = rows.at(-1)?.id;
+  }
+  const from = before;
+  const sources: Source[] = [
+    ...filters.map((filter) => ({
+      filter: { ...filter, ...(from === undefined ? {} : { before: from }) },
+      rows: [],
+      done: false,
+    })),
+    { filter: {}, rows: waiting.filter(({ id }) => from === undefined || id < from), done: true },
+  ];
+  let looked = 0;
+  for await (const row of merged(reader, sources)) {
+    if (await isVisible(row)) seen.push(row);
+    if (seen.length === page.limit || ++looked === MAX_LOOKED_AT) break;
   }
   return seen;
 }
 
-async function fill(reader: Reader, source: Source, size: number): Promise<void> {
+/** What may be visible, by the Op, who asked for it or who has to approve it; whether it is the policies say. */
+async function candidates(
+  { access, reader, runs }: Deps,
+  caller: Caller,
+): Promise<{ filters: RunFilter[]; waiting: RunRow[]; mayBe: (row: RunRow) => boolean }> {
+  if (access.may(caller, "read_log", APPLIANCE)) return { filters: [{}], waiting: [], mayBe: () => true };
+  const readable = await readableLog(access, reader, caller);
+  const filters: RunFilter[] = [
+    { requester: caller.id },
+    ...readable.flatMap(({ namespace, ops }) =>
+      ops === "all" ? [{ namespace }] : ops.map((op) => ({ namespace, op })),
+    ),
+  ];
+  const whole = new Set(readable.flatMap(({ namespace, ops }) => (ops === "all" ? [namespace] : [])));
+  const some = new Set(
+    readable.flatMap(({ namespace, ops }) =>
+      ops === "all" ? [] : ops.map((op) => keyOf({ namespace, op })),
+    ),
+  );
+  // What waits may wait for this person, who need not be able to run it.
+  const waiting = runs
+    .waiting()
+    .map(({ view }) => view.row)
+    .sort((a, b) => (a.id < b.id ? 1 : -1));
+  const waits = new Set(waiting.map(({ id }) => id));
+  const mayBe = (row: RunRow) =>
+    row.requester === caller.id || whole.has(row.namespace) || some.has(keyOf(row)) || waits.has(row.id);
+  return { filters, waiting, mayBe };
+}
+
+const keyOf = ({ namespace, op }: { namespace: string; op: string }): string => `${namespace}/${op}`;
+
+/** Of several sources one sequence, newest first, each run once. */
+async function* merged(reader: Reader, sources: readonly Source[]): AsyncGenerator<RunRow> {
+  let last = "";
+  for (;;) {
+    let newest: Source | undefined;
+    for (const source of sources) {
+      await fill(reader, source);
+      if (source.rows[0] !== undefined && (newest === undefined || source.rows[0].id > newest.rows[0]!.id))
+        newest = source;
+    }
+    const row = newest?.rows.shift();
+    if (row === undefined) return;
+    if (row.id !== last) yield row;
+    last = row.id;
+  }
+}
+
+async function fill(reader: Reader, source: Source): Promise<void> {
   if (source.done || source.rows.length > 0) return;
-  source.rows = await listRuns(reader, { ...source.filter, limit: size });
+  source.rows = await listRuns(reader, { ...source.filter, limit: PAGE });
   const last = source.rows.at(-1);
-  source.done = source.rows.length < size;
+  source.done = source.rows.length < PAGE;
   if (last !== undefined) source.filter = { ...source.filter, before: last.id };
 }

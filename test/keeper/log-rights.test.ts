@@ -46,7 +46,8 @@ const PEOPLE: Record<string, [Role, string][]> = {
   former: [],
   nobody: [],
 };
-const BUSY = 130;
+/** More than is looked through before each place is asked. */
+const BUSY = 1100;
 
 const store = await scratch(t).open(true);
 const access = new Access({ store, authorizer: withPolicies(""), now: Date.now });
@@ -84,24 +85,26 @@ await store.mutate(async (tx) => {
     await activateVersion(tx, { namespace, name, number, ...by, userId });
   }
 });
-/** A finished run with its two entries; oldest first. */
-async function ran(op: string, by: string): Promise<void> {
+/** Finished runs, each with its two entries. */
+async function ran(op: string, by: string, count = 1): Promise<void> {
   const [namespace = "", name = ""] = op.split("/");
   const requester = ids.get(by) ?? "";
-  const id = newRunId();
   await store.mutate(async (tx) => {
     const version = await tx.get<{ digest: string }>(
       "SELECT digest FROM op_versions WHERE namespace = ? AND name = ?",
       [namespace, name],
     );
-    const made = { id, namespace, op: name, version: 1, digest: version?.digest ?? "", args: "{}" };
-    await createRun(tx, { ...made, requester, source: "tty" });
-    await moveRun(tx, id, { from: "requested", to: "denied" });
-    const about = { actor: { kind: "user", id: requester, name: "" }, run: id, op, namespace } as const;
-    tx.log({ type: "run.requested", outcome: "success", ...about });
-    tx.log({ type: "run.finished", outcome: "denied", ...about, data: { state: "denied" } });
+    for (let i = 0; i < count; i++) {
+      const id = newRunId();
+      const made = { id, namespace, op: name, version: 1, digest: version?.digest ?? "", args: "{}" };
+      await createRun(tx, { ...made, requester, source: "tty" });
+      await moveRun(tx, id, { from: "requested", to: "denied" });
+      const about = { actor: { kind: "user", id: requester, name: "" }, run: id, op, namespace } as const;
+      tx.log({ type: "run.requested", outcome: "success", ...about });
+      tx.log({ type: "run.finished", outcome: "denied", ...about, data: { state: "denied" } });
+      allRuns.push({ id, op, by });
+    }
   });
-  allRuns.push({ id, op, by });
   // A run's id sorts by its time, in ms.
   await new Promise((resolve) => setTimeout(resolve, 2));
 }
@@ -116,7 +119,8 @@ await store.mutate((tx) => {
   tx.log({ type: "role.granted", outcome: "success", actor, data: { role: "admin" } });
 });
 // So much of others that a page of the newest holds nothing else.
-for (let i = 0; i < BUSY; i++) await ran("db/three", "root");
+for (let i = 0; i < BUSY; i += 100) await ran("db/three", "root", 100);
+allRuns.sort((a, b) => (a.id < b.id ? -1 : 1));
 
 let uid = 1000;
 for (const name of Object.keys(PEOPLE))
@@ -169,6 +173,7 @@ const logOf = async (name: string, params: object): Promise<Line[]> =>
   ((await told(audit["audit.log"], name, params)) as { entries: Line[] }).entries;
 /** What is refused on the way is logged too: only what was there before is compared. */
 const all = await logOf("root", { limit: 1000 });
+while (all[0]?.seq) all.unshift(...(await logOf("root", { limit: 1000, before: all[0].seq })));
 const last = all.at(-1)?.seq ?? 0;
 
 t.test("the log on the host: no row too many, none too few", async (t) => {
@@ -183,7 +188,7 @@ t.test("the log on the host: no row too many, none too few", async (t) => {
       continue;
     }
     const seqs = (lines: readonly Line[]) => lines.map(({ seq }) => seq);
-    t.same(seqs(await read({})), seqs(expected), `${name} reads ${expected.length} entries`);
+    t.same(seqs(await read({})), seqs(expected.slice(-1000)), `${name} reads ${expected.length} entries`);
     for (const limit of [1, 5, 20])
       t.same(seqs(await read({ limit })), seqs(expected.slice(-limit)), `${name}: the last ${limit}`);
     const before = expected.at(-3)?.seq ?? 0;
@@ -211,7 +216,7 @@ t.test("the log on the host: no row too many, none too few", async (t) => {
       const wanted = expected.filter(keeps);
       const said = await read(filter).catch((error: { code: string }) => error.code);
       if (said === "denied") t.same(wanted, [], `${what}: refused, as nothing is theirs`);
-      else t.same(seqs(said as Line[]), seqs(wanted), what);
+      else t.same(seqs(said as Line[]), seqs(wanted.slice(-1000)), what);
     }
   }
 });
@@ -245,7 +250,7 @@ t.test("runs list: whole pages of what may be seen", async (t) => {
       (
         (await told(runCommands["run.list"], name, params)) as { runs: { run: string; op: string }[] }
       ).runs.map(({ run }) => run);
-    t.same(await list({ limit: 1000 }), visible, `${name} sees ${visible.length} runs`);
+    t.same(await list({ limit: 1000 }), visible.slice(0, 1000), `${name} sees ${visible.length} runs`);
     t.same(await list({}), visible.slice(0, 50), `${name}: a page`);
     t.same(await list({ limit: 3 }), visible.slice(0, 3));
     const at = visible[2];
