@@ -96,6 +96,9 @@ t.test("approved in Slack by one of the group: shown what runs, never by the req
   t.match(await click("lee", message, "approve"), /waits for nobody: it is (running|succeeded)/);
   t.match(plain(shown()), /approved/);
   t.match(plain(shown()), /Approved by: lee/);
+  t.match((await appliance.ok(["runs", "show", id, "--json"])).json(), {
+    approvals: [{ by: "lee", verdict: "approved", confirmed: "none", from: "slack" }],
+  });
   t.equal((await entries(id, "run.approved")).length, 1);
   t.equal((await entries(id, "run.started")).length, 1);
   t.match(await entries(id, "authz.denied"), [

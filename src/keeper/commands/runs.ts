@@ -3,6 +3,7 @@ import { shortDigest } from "../../core/digest.ts";
 import { SallyportError } from "../../core/errors.ts";
 import { getRun, type RunRow, readOutput } from "../../store/runs.ts";
 import { getUser } from "../../store/users.ts";
+import { listVerdicts } from "../../store/waits.ts";
 import { readableOp } from "../find-op.ts";
 import type { RunView } from "../run-types.ts";
 import type { Session } from "../session.ts";
@@ -83,7 +84,12 @@ export const runs: Handlers = {
       throw new SallyportError("not_found", `Run ${params.run}.`);
     }
     const chunks = await readOutput(session.store.read, row.id, { limitBytes: 8 * 1024 * 1024 });
-    return new WithBytes(await describe(session, row), Buffer.concat(chunks.map((chunk) => chunk.bytes)));
+    const spoken = await verdictsOf(session, row.id);
+    const shown = {
+      ...((await describe(session, row)) as object),
+      ...(spoken.length === 0 ? {} : { approvals: spoken }),
+    };
+    return new WithBytes(shown, Buffer.concat(chunks.map((chunk) => chunk.bytes)));
   },
 };
 
@@ -102,6 +108,21 @@ async function isVisible(
   const { access, store } = session;
   const op = await readableOp(access, store.read, { namespace: row.namespace, name: row.op });
   return mayShow(access, store.read, caller, row, op);
+}
+
+/** Who approved or denied it, how and from where, in that order. */
+function verdictsOf({ store }: Session, run: string): Promise<object[]> {
+  return listVerdicts(store.read, run).then((all) =>
+    Promise.all(
+      all.map(async ({ userId, verdict, reached, source, created }) => ({
+        by: (await getUser(store.read, userId))?.name ?? userId,
+        verdict,
+        confirmed: reached,
+        from: source,
+        at: new Date(created).toISOString(),
+      })),
+    ),
+  );
 }
 
 async function describe(session: Session, row: RunRow): Promise<unknown> {
