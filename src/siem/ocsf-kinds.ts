@@ -1,6 +1,6 @@
 import { rowOf } from "./logged.ts";
 
-/** OCSF classes that our events are of (schema 1.5, unchanged up to 1.9): uid, name, and the activities that they have beside 99. */
+/** OCSF classes that our events are of (schema 1.5; 1.9 has them too): uid, name, and the activities that they have beside 99. */
 export const OCSF_CLASSES = {
   process: [1007, "Process Activity", { 1: "Launch", 2: "Terminate" }],
   log: [1008, "Event Log Activity", { 3: "Export" }],

@@ -3,7 +3,7 @@ import { VERSION } from "../host/self.ts";
 import { type Logged, numberOf, opOf, readLogged, targetOf, userIdOf } from "./logged.ts";
 import { type OcsfClass, ocsfKind } from "./ocsf-kinds.ts";
 
-/** What we use of the schema is the same in 1.5 to 1.9. */
+/** Later versions add to it; 1.9 deprecates `app` and a group's `user` for others, which 1.5 lacks. */
 const OCSF_VERSION = "1.5.0";
 const PRODUCT = { name: "sallyport", vendor_name: "sallyport", version: VERSION };
 const SEVERITIES: Readonly<Record<number, string>> = {
