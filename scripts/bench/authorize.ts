@@ -2,7 +2,7 @@
  * What a decision costs at a large site (10,000 users, 500 groups, 100 namespaces, 2,000 Ops, 1,000 site policies), with the real
  * store and Access, beside the same rows with the policies that ship alone. Rounds alternate, so that both see the same machine.
  * "asked": from a user's id and an Op's name, rows read; "decided": the policies alone. Then `/ops list` over all 2,000 Ops.
- * Usage: authorize.ts [DIRECTORY]
+ * CPU is the process's own, which a busy machine does not lengthen. Usage: authorize.ts [DIRECTORY]
  */
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -70,6 +70,7 @@ try {
   };
   const asked = new Map<string, number[]>();
   const decided = new Map<string, number[]>();
+  const cpu = new Map<string, number>();
   for (const [name] of Object.entries(kinds)) {
     asked.set(name, []);
     decided.set(name, []);
@@ -84,6 +85,7 @@ try {
         const i = (n * 104_729) % OPS;
         const op = await access.activeOp(store.read, ns(i), opName(i));
         if (op === undefined) throw new Error("no such Op");
+        const used = process.cpuUsage();
         const between = performance.now();
         access.decide(
           caller,
@@ -92,8 +94,10 @@ try {
           { args: { env: "prod", count: 3 } },
         );
         const end = performance.now();
+        const { user, system } = process.cpuUsage(used);
         // The first round is each set's first use.
         if (round < 0) continue;
+        cpu.set(name, (cpu.get(name) ?? 0) + (user + system) / 1000);
         asked.get(name)?.push(end - start);
         decided.get(name)?.push(end - between);
       }
@@ -102,22 +106,27 @@ try {
   for (const name of Object.keys(kinds)) {
     const [whole, alone] = [asked.get(name) ?? [], decided.get(name) ?? []];
     const rate = 1000 / mean(alone);
+    const own = (cpu.get(name) ?? 0) / alone.length;
     console.log(
-      `${name.padEnd(28)} decided: median ${ms(median(alone))} p99 ${ms(quantile(alone, 0.99))} (${rate.toFixed(0)} a second, ratio ${(median(alone) / base).toFixed(2)}); asked: median ${ms(median(whole))} p99 ${ms(quantile(whole, 0.99))}`,
+      `${name.padEnd(28)} decided: median ${ms(median(alone))} p99 ${ms(quantile(alone, 0.99))} mean CPU ${ms(own)} (${rate.toFixed(0)} a second, ratio ${(median(alone) / base).toFixed(2)}); asked: median ${ms(median(whole))} p99 ${ms(quantile(whole, 0.99))}`,
     );
   }
   for (const [name, authorizer] of Object.entries(kinds)) {
     const access = new Access({ store, authorizer, now: Date.now });
     const times: number[] = [];
     let seen = 0;
+    let used = 0;
     for (let round = 0; round < 6; round++) {
       const caller = await callerOf(store, 0);
+      const before = process.cpuUsage();
       const start = performance.now();
       seen = (await visibleOps(access, store.read, caller)).length;
       times.push(performance.now() - start);
+      const { user, system } = process.cpuUsage(before);
+      used = (user + system) / 1000;
     }
     console.log(
-      `${name.padEnd(28)} /ops list, ${seen} of ${OPS} seen: first ${ms(times[0] ?? 0)}, then median ${ms(median(times.slice(1)))}`,
+      `${name.padEnd(28)} /ops list, ${seen} of ${OPS} seen: first ${ms(times[0] ?? 0)}, then median ${ms(median(times.slice(1)))}, CPU of the last ${ms(used)}`,
     );
   }
   console.log(`resident: ${(process.memoryUsage().rss / 1024 / 1024).toFixed(0)} MiB`);

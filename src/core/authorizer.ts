@@ -2,7 +2,7 @@ import type { Args } from "./args.ts";
 import { type EntityUidJson, type StatefulAuthorizationCall, statefulIsAuthorized } from "./cedar.ts";
 import { contextOf, entitiesOf, principalOf, resourceOf } from "./entities.ts";
 import type { ChannelKind, Role, SlackIdentity } from "./identity.ts";
-import { readMistyped } from "./mistyped.ts";
+import { mistypedArgs, readsAny } from "./mistyped.ts";
 import type { Obligation } from "./obligations.ts";
 import {
   type ArgTypes,
@@ -169,6 +169,16 @@ const isPartOf = (part: Part, { actions, obligation }: PolicyInfo): boolean =>
     ? obligation !== null
     : obligation === null && (actions === null || actions.includes(part));
 
+/** Of one question's policies those that any namespace has to do with, and each namespace's own. */
+function byNamespace(all: readonly PolicyInfo[]) {
+  const everywhere = all.filter(({ namespace }) => namespace === null);
+  const owned = Map.groupBy(
+    all.filter(({ namespace }) => namespace !== null),
+    ({ namespace }) => namespace ?? "",
+  );
+  return { all, everywhere, owned };
+}
+
 // Cedar keeps what it has parsed under a name, for the whole process.
 let created = 0;
 
@@ -181,27 +191,33 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   let order = new Map<string, number>();
 
   const sets = new PreparedSets(id);
-  const isSliced = () => infos.length > EAGER;
+  let byPart = new Map<Part, ReturnType<typeof byNamespace>>();
+  const partOf = (part: Part) => {
+    const known = byPart.get(part) ?? byNamespace(infos.filter((policy) => isPartOf(part, policy)));
+    byPart.set(part, known);
+    return known;
+  };
   /**
    * The sets that hold every policy which can concern the namespace. Those of a namespace's own are parsed together with those of
    * everywhere, so that one call asks both, unless that would be too many copies.
    */
   const prepare = (part: Part, namespace: string | null): string[] => {
-    const asked = infos.filter((policy) => isPartOf(part, policy));
-    if (!isSliced()) return [sets.use(part, () => asked)];
-    const everywhere = asked.filter((policy) => policy.namespace === null);
-    const own = namespace === null ? [] : asked.filter((policy) => policy.namespace === namespace);
-    if (own.length === 0) return [sets.use(part, () => everywhere)];
-    const namespaces = new Set(asked.flatMap((policy) => policy.namespace ?? [])).size;
-    if (everywhere.length * namespaces <= COPIES)
+    const { all, everywhere, owned } = partOf(part);
+    if (infos.length <= EAGER) return all.length === 0 ? [] : [sets.use(part, () => all)];
+    const own = owned.get(namespace ?? "") ?? [];
+    if (own.length > 0 && everywhere.length * owned.size <= COPIES)
       return [sets.use(`${part}/+${namespace}`, () => [...everywhere, ...own])];
-    return [sets.use(part, () => everywhere), sets.use(`${part}/${namespace}`, () => own)];
+    return [
+      ...(everywhere.length === 0 ? [] : [sets.use(part, () => everywhere)]),
+      ...(own.length === 0 ? [] : [sets.use(`${part}/${namespace}`, () => own)]),
+    ];
   };
 
   const load = (nextSources: readonly PolicySource[], nextTypes: ArgTypes): void => {
     const next = readPolicies(schemaWith(options.schema, nextTypes), nextSources);
     infos = next;
     sets.clear();
+    byPart = new Map();
     order = new Map(next.map((policy, i) => [policy.id, i]));
     sources = nextSources;
     argTypes = nextTypes;
@@ -213,11 +229,12 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const mistyped = (part: Part, { resource, context }: AuthRequest): string[] => {
     if (!("op" in resource) || context.args === undefined) return [];
     const { op, namespace } = resource;
-    const concerned = (policy: PolicyInfo) =>
-      isPartOf(part, policy) &&
-      (policy.namespace === null || policy.namespace === namespace.name) &&
-      (policy.op === null || policy.op === op.name);
-    return readMistyped(infos.filter(concerned), context.args, argTypes);
+    const other = mistypedArgs(context.args, argTypes);
+    if (other.length === 0) return [];
+    const { everywhere, owned } = partOf(part);
+    return [...everywhere, ...(owned.get(namespace.name) ?? [])]
+      .filter((policy) => (policy.op === null || policy.op === op.name) && readsAny(policy, other))
+      .map(({ id }) => id);
   };
 
   const decide = (request: AuthRequest): Decision => {
@@ -250,7 +267,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     if (failed.length > 0) return denyFailed(failed);
     const decided = inOrder(answer.permits);
     if (decided.length === 0) return deny([DEFAULT_DENY], defaultReason(request));
-    if (action !== "run" || !infos.some(({ obligation }) => obligation !== null))
+    if (action !== "run" || partOf(OBLIGATIONS).all.length === 0)
       return { allow: true, policies: decided, reason: "", obligations: [] };
     const first = askAll(call, prepare(OBLIGATIONS, namespace));
     if (first === null) return deny([NO_CONTEXT], NOT_ASKED);

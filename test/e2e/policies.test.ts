@@ -61,6 +61,9 @@ t.test("in force from the next request on, until it is removed", async (t) => {
   t.match(await appliance.ok(["policy", "show", "self-approval"]), {
     stdout: /principal == resource\.requester/,
   });
+  t.match(await appliance.cli(["doctor"]), {
+    stdout: /fine +site policies: all that are in force can be read/,
+  });
   await appliance.ok(["policy", "remove", "prod"]);
   t.match(await appliance.ok(["run", "demo/deploy", "--env", "prod"]), { stdout: "deployed prod\n" });
   t.match(await appliance.cli(["policy", "remove", "prod"]), { status: 1, stderr: /policy list/ });
