@@ -3,7 +3,7 @@ import type { AuthRequest, UserRow as Principal } from "../core/authorizer.ts";
 import { SallyportError } from "../core/errors.ts";
 import type { SlackIdentity } from "../core/identity.ts";
 import { principal } from "../store/grants.ts";
-import { userByIdentity } from "../store/identities.ts";
+import { listIdentities, userByIdentity } from "../store/identities.ts";
 import type { Reader } from "../store/tx.ts";
 import { userByUid } from "../store/users.ts";
 
@@ -15,6 +15,8 @@ export type Origin = {
   channel: AuthRequest["context"]["channel"];
   /** Of whoever asked at the admin socket. */
   account?: HostAccount;
+  /** Member id of whoever asked in Slack. */
+  slackUser?: string;
 };
 
 /** A known, enabled person. */
@@ -42,15 +44,26 @@ export async function slackCaller(
 ): Promise<Caller> {
   const user = await userByIdentity(reader, identity);
   if (user === undefined) throw new SallyportError("not_linked", "Type /ops link and follow what it says.");
-  return known(reader, user.id, { source: "slack", ...origin });
+  return known(reader, user.id, { source: "slack", slackUser: identity.user, ...origin });
 }
 
-/** The same person from the same place, with the rights of this moment. */
-export function recall(
+/**
+ * The same person from the same place, with the rights of this moment. Throws `not_linked` and `denied` where the account through
+ * which they asked is theirs no more: it may have been another's all along.
+ */
+export async function recall(
   reader: Reader,
-  { id, source, standing, channel, account }: Origin & { id: string },
+  { id, source, standing, channel, account, slackUser }: Origin & { id: string },
 ): Promise<Caller> {
-  return known(reader, id, { source, standing, channel, ...(account === undefined ? {} : { account }) });
+  if (slackUser !== undefined && !(await listIdentities(reader, id)).some(({ user }) => user === slackUser))
+    throw new SallyportError("not_linked", "The Slack account that was used was unlinked.");
+  if (account !== undefined && (await userByUid(reader, account.uid))?.id !== id)
+    throw new SallyportError("denied", "The host account that was used was taken from this user.");
+  const from = {
+    ...(account === undefined ? {} : { account }),
+    ...(slackUser === undefined ? {} : { slackUser }),
+  };
+  return known(reader, id, { source, standing, channel, ...from });
 }
 
 async function known(reader: Reader, id: string, origin: Origin): Promise<Caller> {

@@ -128,11 +128,17 @@ export function approverOf(caller: Caller, op: ActiveOp): Omit<Approver, "reache
   };
 }
 
-async function callerOf(reader: Reader, { userId, source, channel }: Verdict): Promise<Caller | null> {
+/** What a verdict keeps of the account through which it was given. */
+export const accountOf = ({ account, slackUser }: Caller): string => slackUser ?? String(account?.uid ?? "");
+
+async function callerOf(reader: Reader, verdict: Verdict): Promise<Caller | null> {
+  const { userId, source, channel, account } = verdict;
   const from =
-    source === "tty" ? ({ source, standing: "host" } as const) : ({ source, standing: "member" } as const);
+    source === "tty"
+      ? ({ source, standing: "host", account: { uid: Number(account), loginUid: null } } as const)
+      : ({ source, standing: "member", slackUser: account } as const);
   const where = channel === null ? null : { id: channel, kind: channelKindOf(channel) };
-  // Disabled or gone: their word counts no more.
+  // Disabled, gone, or their account is theirs no more: their word counts no more.
   return recall(reader, { id: userId, ...from, channel: where }).catch(() => null);
 }
 

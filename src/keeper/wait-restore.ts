@@ -50,7 +50,8 @@ async function restore(session: Session, row: RunRow): Promise<Ending | null> {
   if (op === undefined || op.version.digest !== row.digest)
     return withdrawn("Another version was activated, or none is.");
   const channel = row.channel === null ? null : { id: row.channel, kind: channelKindOf(row.channel) };
-  const origin = { source: "slack", standing: "member", channel } as const;
+  const { slackUser } = wait;
+  const origin = { source: "slack", standing: "member", channel, slackUser } as const;
   const caller = await recall(store.read, { id: row.requester, ...origin });
   const args = checkArgs(op.manifest, JSON.parse(row.args) as Record<string, unknown>);
   const root = await rootOf(store.read, op.manifest);
@@ -61,7 +62,7 @@ async function restore(session: Session, row: RunRow): Promise<Ending | null> {
     outbox,
     request: {
       id: row.requestId ?? row.id,
-      identity: { enterprise: null, team: "", user: wait.slackUser },
+      identity: { enterprise: null, team: "", user: slackUser },
       channel: row.channel === null ? null : { id: row.channel, kind: "unknown" },
       thread: row.thread,
     },

@@ -15,7 +15,15 @@ import type { Live } from "./run-types.ts";
 import type { Runs } from "./runs.ts";
 import { rootOf } from "./runtimes.ts";
 import { asBound, versionsOf } from "./secrets.ts";
-import { approverOf, CLOCK_SLACK_MS, demandsAs, digestOf, isComplete, waitView } from "./wait-plan.ts";
+import {
+  accountOf,
+  approverOf,
+  CLOCK_SLACK_MS,
+  demandsAs,
+  digestOf,
+  isComplete,
+  waitView,
+} from "./wait-plan.ts";
 import { logConfirmed, logDenied, recordApproved } from "./wait-record.ts";
 
 /** setTimeout takes no more. */
@@ -71,7 +79,8 @@ export class Waits {
     await this.#store.mutate(async (tx) => {
       await this.#mustWait(tx, id);
       const { source, channel } = caller;
-      const spoken = { run: id, userId: caller.id, reached: reachedWith(caller), source } as const;
+      const account = accountOf(caller);
+      const spoken = { run: id, userId: caller.id, reached: reachedWith(caller), source, account } as const;
       if (!(await addVerdict(tx, { ...spoken, verdict: "denied", channel: channel?.id ?? null })))
         throw alreadySpoken(id);
       logDenied(tx, row, caller, wait.digest, policies);
@@ -150,7 +159,8 @@ export class Waits {
     if (reached === "totp") await this.#codes.check(caller, code ?? "", "approve", id);
     await this.#advance(live, async (tx) => {
       const { source, channel } = caller;
-      const spoken = { run: id, userId: caller.id, reached, source, channel: channel?.id ?? null };
+      const account = accountOf(caller);
+      const spoken = { run: id, userId: caller.id, reached, source, account, channel: channel?.id ?? null };
       if (!(await addVerdict(tx, { ...spoken, verdict: "approved" }))) throw alreadySpoken(id);
       const { row } = live.view;
       const view = await waitView(this.#access, tx, { row, op: live.op, wait });

@@ -278,6 +278,7 @@ CREATE TABLE waits (
   created INTEGER NOT NULL,
   expires INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- account: the Slack member id or the uid through which it was given.
 CREATE TABLE verdicts (
   run TEXT NOT NULL REFERENCES waits (run),
   user_id TEXT NOT NULL REFERENCES users (id),
@@ -285,6 +286,7 @@ CREATE TABLE verdicts (
   reached TEXT NOT NULL CHECK (reached IN ('none', 'totp', 'local')),
   source TEXT NOT NULL CHECK (source IN ('slack', 'tty')),
   channel TEXT CHECK (length(channel) <= 32),
+  account TEXT NOT NULL CHECK (length(account) <= 32),
   created INTEGER NOT NULL,
   PRIMARY KEY (run, user_id)
 ) STRICT, WITHOUT ROWID;

@@ -28,6 +28,8 @@ export interface Verdict {
   reached: Confirm;
   source: "slack" | "tty";
   channel: string | null;
+  /** Through which account it was given: a Slack member id, or the uid of a host account. */
+  account: string;
   created: number;
 }
 
@@ -70,15 +72,15 @@ export async function setReached(tx: Tx, run: string, reached: Confirm): Promise
 
 /** One a person: false where they have spoken already, and nothing changes. */
 export async function addVerdict(tx: Tx, made: Omit<Verdict, "created">): Promise<boolean> {
-  const sql = `INSERT OR IGNORE INTO verdicts (run, user_id, verdict, reached, source, channel, created)
-    VALUES (?, ?, ?, ?, ?, ?, ?)`;
-  const { run, userId, verdict, reached, source, channel } = made;
-  const params = [run, userId, verdict, reached, source, channel, tx.now];
+  const sql = `INSERT OR IGNORE INTO verdicts (run, user_id, verdict, reached, source, channel, account, created)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+  const { run, userId, verdict, reached, source, channel, account } = made;
+  const params = [run, userId, verdict, reached, source, channel, account, tx.now];
   return (await tx.run(sql, params)) > 0;
 }
 
 /** In the order in which they were given. */
 export function listVerdicts(reader: Reader, run: string): Promise<Verdict[]> {
-  const columns = "run, user_id AS userId, verdict, reached, source, channel, created";
+  const columns = "run, user_id AS userId, verdict, reached, source, channel, account, created";
   return reader.all(`SELECT ${columns} FROM verdicts WHERE run = ? ORDER BY created, user_id`, [run]);
 }

@@ -158,6 +158,19 @@ t.test("withdrawn: another version, a lost role, a changed group, a disabled per
   t.match(await reasonOf(disabled.id), { state: "canceled", reason: /Withdrawn: .*disabled/ });
   await appliance.ok(["user", "enable", "bob"]);
 
+  // A link that was wrong takes with it what was asked for and said through it.
+  const unlinked = await asked("one");
+  await appliance.ok(["unlink", workspace.person("bob").id]);
+  t.match(await reasonOf(unlinked.id), { state: "canceled", reason: /Withdrawn: .*unlinked/ });
+  await appliance.link("bob");
+  const said = await asked("two");
+  await click("lee", await visible(said.shown), "approve");
+  await appliance.ok(["unlink", workspace.person("lee").id]);
+  await click("zoe", said.shown(), "approve");
+  t.match(await reasonOf(said.id), { state: "waiting" });
+  await appliance.ok(["cancel", said.id]);
+  await appliance.link("lee");
+
   // An approver who is one no more does not count.
   const lost = await asked("two");
   await click("lee", await visible(lost.shown), "approve");
