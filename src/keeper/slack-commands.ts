@@ -17,7 +17,7 @@ import { linkedDocument, statusDocument, whoamiDocument } from "./slack-answers.
 import type { Answer } from "./slack-desk.ts";
 import { helpDocument, listDocument, unlinkedHelp } from "./slack-help.ts";
 import { answerWait } from "./slack-waits.ts";
-import { demandKnown } from "./visible-runs.ts";
+import { demandKnown, mayReadOutput } from "./visible-runs.ts";
 import { waitAnswer } from "./wait-documents.ts";
 
 type Request = MessageOf<"slack.request">;
@@ -240,10 +240,11 @@ async function showRun(session: Session, caller: Caller, id: string): Promise<An
   if (row === undefined || op === undefined || resource === undefined) throw new SallyportError("not_found");
   await access.demand(caller, "show", resource);
   const { requester } = resource;
-  const output = await readOutput(store.read, row.id, { limitBytes: 2400 });
+  const isRead = await mayReadOutput(access, store.read, caller, row, op);
+  const output = isRead ? await readOutput(store.read, row.id, { limitBytes: 2400 }) : [];
   const shown = runDocument(
     { row, manifest: op.manifest, requester },
-    { chunks: output, bytes: row.outputBytes },
+    { chunks: output, bytes: isRead ? row.outputBytes : 0 },
     { longOutput: "too long for here" },
   );
   return done("show", shown.document, shown.parts);

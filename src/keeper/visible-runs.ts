@@ -28,6 +28,18 @@ export async function mayShow(
   return access.may(caller, "read_log", { kind: "namespace", namespace });
 }
 
+/** Whether what a run printed is theirs to read too: who only approves it sees what it would do, and how it ended. */
+export async function mayReadOutput(
+  access: Access,
+  reader: Reader,
+  caller: Caller,
+  row: RunRow,
+  op: ActiveOp | undefined,
+): Promise<boolean> {
+  if (op === undefined || row.requester === caller.id) return true;
+  return access.may(caller, "read_log", await access.runResource(reader, row, op));
+}
+
 /** Throws the same answer for a run that is not there and for one that this person may see nowhere, after the same event. */
 export async function demandKnown(
   access: Access,

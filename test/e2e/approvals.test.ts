@@ -94,6 +94,10 @@ t.test("approved in Slack by one of the group: shown what runs, never by the req
   t.match(await click("lee", message, "approve"), /You approved demo\/one/);
   t.match(plain(await result(workspace, "ops", new RegExp(`${id}[\\s\\S]*ran with prod`))), /succeeded/);
   t.match(await click("lee", message, "approve"), /waits for nobody: it is (running|succeeded)/);
+  const seen = await answer(workspace.command("lee", "ops", `/ops show ${id}`));
+  t.match(seen, /demo\/one succeeded/);
+  t.notMatch(seen, /ran with prod/, "who may not run it reads not what it printed");
+  t.match(await answer(workspace.command("bob", "ops", `/ops show ${id}`)), /ran with prod/);
   t.match(plain(shown()), /approved/);
   t.match(plain(shown()), /Approved by: lee/);
   t.match((await appliance.ok(["runs", "show", id, "--json"])).json(), {

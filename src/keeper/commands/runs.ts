@@ -7,7 +7,7 @@ import { listVerdicts } from "../../store/waits.ts";
 import { readableOp } from "../find-op.ts";
 import type { RunView } from "../run-types.ts";
 import type { Session } from "../session.ts";
-import { mayShow, visibleRuns } from "../visible-runs.ts";
+import { mayReadOutput, mayShow, visibleRuns } from "../visible-runs.ts";
 import { type CommandContext, type Handlers, WithBytes } from "./command.ts";
 
 export const runs: Handlers = {
@@ -83,7 +83,10 @@ export const runs: Handlers = {
         await session.access.hidden(caller, "show", `run ${params.run}`);
       throw new SallyportError("not_found", `Run ${params.run}.`);
     }
-    const chunks = await readOutput(session.store.read, row.id, { limitBytes: 8 * 1024 * 1024 });
+    const { access, store } = session;
+    const op = await readableOp(access, store.read, { namespace: row.namespace, name: row.op });
+    const isRead = await mayReadOutput(access, store.read, caller, row, op);
+    const chunks = isRead ? await readOutput(store.read, row.id, { limitBytes: 8 * 1024 * 1024 }) : [];
     const spoken = await verdictsOf(session, row.id);
     const shown = {
       ...((await describe(session, row)) as object),
