@@ -151,6 +151,7 @@ export async function refusedNow(
     const secrets = await versionsOf(store.read, op.manifest, asBound(live.secrets));
     const wait = await getWait(store.read, live.view.row.id);
     if (wait !== undefined) {
+      if (access.now() >= wait.expires) return "Its turn came after the time for which it was approved.";
       const { args, root } = live;
       if (digestOf({ caller, op, args, root, secrets, expires: wait.expires }) !== wait.digest)
         return "What would run is not what was approved.";

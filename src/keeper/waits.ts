@@ -40,6 +40,8 @@ export class Waits {
   readonly #now: () => number;
   readonly #failed: (error: unknown) => void;
   readonly #timers = new Map<string, NodeJS.Timeout>();
+  /** What people are just saying of a run: none is ended before that is durable, as it may wait no more then. */
+  readonly #saying = new Map<string, Promise<unknown>>();
 
   constructor(o: {
     store: Store;
@@ -125,7 +127,7 @@ export class Waits {
     if (now >= wait.expires) await this.#expire(live);
     else if (now < wait.created - CLOCK_SLACK_MS)
       await this.#withdraw(live, "The host's clock was set back behind the time when it was asked for.");
-    if (live.ending)
+    if (live.ending || !live.waiting)
       throw new SallyportError("conflict", live.view.row.reason ?? `Run ${wait.run} waits no more.`);
   }
 
@@ -207,7 +209,7 @@ export class Waits {
   /** One transaction: what the person did, and the move to the queue where that was the last thing missing. */
   async #advance(live: Live, change: (tx: Tx) => Promise<void>): Promise<void> {
     const id = live.view.row.id;
-    const moved = await this.#store.mutate(async (tx) => {
+    const saying = this.#store.mutate(async (tx) => {
       await this.#mustWait(tx, id);
       await change(tx);
       const wait = (await getWait(tx, id)) as Wait;
@@ -217,6 +219,10 @@ export class Waits {
       if (ready) logQueued(tx, row, this.#runs.queuedNow);
       await live.listener.waiting?.(tx, { ...live.view, row });
       return ready ? row : null;
+    });
+    this.#saying.set(id, saying);
+    const moved = await saying.finally(() => {
+      if (this.#saying.get(id) === saying) this.#saying.delete(id);
     });
     live.listener.waited?.(live.view);
     if (moved === null) return;
@@ -294,7 +300,12 @@ export class Waits {
   }
 
   async #end(live: Live, ending: Parameters<Runs["endWaiting"]>[1]): Promise<void> {
-    this.#unwatch(live.view.row.id);
+    const { id } = live.view.row;
+    for (let saying = this.#saying.get(id); saying !== undefined; saying = this.#saying.get(id))
+      await saying.catch(() => undefined);
+    // Those that heard of the same move go on first: after them it is seen to wait, or not to.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#unwatch(id);
     const problem = await this.#runs.endWaiting(live, ending);
     if (problem !== undefined) this.#failed(problem);
   }

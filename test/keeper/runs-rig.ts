@@ -37,6 +37,9 @@ export class Rig {
   secrets!: Secrets;
   store!: Store;
   runs!: Runs;
+  access!: Access;
+  /** ms since the epoch */
+  now: () => number = Date.now;
   caller!: Caller;
   connected = false;
   /** Throws in place of a mutation, or lets it pass. */
@@ -71,9 +74,10 @@ export class Rig {
       schema: SCHEMA,
       policies: [...DEFAULTS, { name: "site", text: site }],
     });
+    rig.access = new Access({ store: rig.store, authorizer, now: () => rig.now(), resources: listed });
     rig.runs = new Runs({
       store: rig.store,
-      access: new Access({ store: rig.store, authorizer, now: Date.now, resources: listed }),
+      access: rig.access,
       peers: {
         has: () => {
           rig.onSlotWanted();
