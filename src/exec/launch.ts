@@ -122,6 +122,9 @@ class LauncherClient implements Launcher {
         handlers,
         kill: (signal) => this.#kill(handle, signal),
       });
+    } catch (error) {
+      secrets?.wipe();
+      throw error;
     } finally {
       for (const fd of [...given, ...kept]) h.closeFd(fd);
     }

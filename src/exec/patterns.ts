@@ -1,6 +1,16 @@
 import { isUtf8 } from "node:buffer";
 import { isSecretInside } from "../core/secret-value.ts";
+import { Arena, ByteSet } from "./arena.ts";
 import { partsInside } from "./secret-parts.ts";
+import {
+  BYTE_ESCAPES,
+  JSON_ESCAPES,
+  PERCENT,
+  quotedPrintable,
+  SHELL,
+  type Spelling,
+  XML,
+} from "./spellings.ts";
 
 /** One form in which a secret may show up in output. `loose`: without `SKIPPED` bytes, and these inside it don't hide it. */
 export interface Pattern {
@@ -29,33 +39,198 @@ const OVERLAP = 16;
 /**
  * The forms of one secret and of the values inside it (`partsInside`): plain, base64 in both alphabets and all three
  * alignments, of UTF-16 too, hex, URL (twice encoded too), JSON, shell, C and Python, XML and quoted-printable escapes,
- * UTF-16, plain text backwards. docs/redaction.md says what is out of reach.
+ * UTF-16, plain text backwards. docs/redaction.md says what is out of reach. None becomes a string; all lie in `arena`.
  */
-export function* patternsOf(name: string, value: Uint8Array): Generator<Pattern> {
-  const seen = new Set<string>();
-  for (const { bytes, loose } of formsOf(Buffer.from(value))) {
-    const key = `${loose ? 1 : 0}${bytes.toString("latin1")}`;
-    if (bytes.length < SHORTEST || seen.has(key)) continue;
-    seen.add(key);
-    yield { name, bytes, loose };
+export function* patternsOf(name: string, value: Uint8Array, arena = new Arena()): Generator<Pattern> {
+  const seen = { loose: new ByteSet(), exact: new ByteSet() };
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  for (const loose of new Forms(arena).of(bytes)) {
+    const form = arena.take();
+    if (form.length >= SHORTEST && seen[loose ? "loose" : "exact"].add(form))
+      yield { name, bytes: form, loose };
+    else arena.drop();
   }
 }
 
-type Form = Omit<Pattern, "name">;
+const QUOTED_PRINTABLE = quotedPrintable(SKIPPED);
+const IS_SKIPPED = Array.from({ length: 256 }, (_, byte) => SKIPPED.includes(byte));
+const ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const [BASE64, HEX] = [
+  [`${ALPHANUMERIC}+/`, `${ALPHANUMERIC}-_`].map((text) => Buffer.from(text)),
+  ["0123456789abcdef", "0123456789ABCDEF"].map((text) => Buffer.from(text)),
+];
+/** What stands before each byte, and between two, as xxd, dumps and string literals write bytes. */
+const SPELLED_HEX = [
+  ["", "-"],
+  ["\\x", ""],
+  ["0x", ", "],
+  ["0x", ","],
+  ["0x", " "],
+] as const;
+/** No spelling of a byte, or of a character for each of its bytes, is longer. */
+const LONGEST_SPELLING = 6;
 
-function* formsOf(value: Buffer): Generator<Form> {
-  const trimmed = Buffer.from(value.toString("latin1").replace(/[\r\n]+$/, ""), "latin1");
-  // The final line break is the output's as much as the secret's; encoded, it belongs to the secret.
-  if (trimmed.length < value.length) for (const piece of pieces(value)) yield* bitForms(piece, false);
-  const spelled = value.length <= TEXT_FORMS_TO;
-  for (const part of [trimmed, ...partsInside(value)]) {
-    const withText = part.length <= TEXT_FORMS_TO;
-    for (const piece of pieces(part)) {
-      yield { bytes: piece, loose: false };
-      yield* bitForms(piece, spelled);
-      yield* plainForms(piece);
-      if (withText) yield* textForms(piece);
-      if (spelled) yield* wideForms(piece);
+/** Each form is what was written to the arena last when a generator gives whether it is loose. */
+class Forms {
+  readonly #arena: Arena;
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
+  *of(value: Buffer): Generator<boolean> {
+    let end = value.length;
+    while (end > 0 && (value[end - 1] === 0x0a || value[end - 1] === 0x0d)) end--;
+    // The final line break is the output's as much as the secret's; encoded, it belongs to the secret.
+    if (end < value.length) for (const piece of pieces(value)) yield* this.#bits(piece, false);
+    const spelled = value.length <= TEXT_FORMS_TO;
+    for (const part of [value.subarray(0, end), ...partsInside(value, this.#arena)]) {
+      const withText = part.length <= TEXT_FORMS_TO;
+      for (const piece of pieces(part)) {
+        this.#arena.copy(piece);
+        yield false;
+        yield* this.#bits(piece, spelled);
+        yield* this.#squeezed(piece);
+        if (withText) yield* this.#texts(piece);
+        if (spelled) yield* this.#wide(piece);
+      }
+    }
+  }
+
+  /** Those that see bits and not characters. */
+  *#bits(piece: Buffer, spelled: boolean): Generator<boolean> {
+    yield* this.#base64(piece);
+    for (const digits of HEX) {
+      this.#hex(piece, digits, "", "");
+      yield true;
+      if (!spelled) continue;
+      for (const [before, between] of SPELLED_HEX) {
+        this.#hex(piece, digits, before, between);
+        yield false;
+      }
+    }
+  }
+
+  #hex(piece: Buffer, digits: Buffer, before: string, between: string): void {
+    const arena = this.#arena;
+    arena.begin(piece.length * LONGEST_SPELLING);
+    for (let i = 0; i < piece.length; i++) {
+      if (i > 0) arena.text(between);
+      arena.text(before);
+      arena.byte(digits[piece[i]! >> 4]!);
+      arena.byte(digits[piece[i]! & 15]!);
+    }
+  }
+
+  /**
+   * The characters of base64 that depend on the value alone when 0, 1 or 2 bytes of something else stand before it in the
+   * encoded text (as in "user:secret"): a match there finds it in any surrounding. And the same with the last character,
+   * which holds some bits of the value too, as it is when the encoded text ends there.
+   */
+  *#base64(value: Buffer): Generator<boolean> {
+    const arena = this.#arena;
+    for (const alphabet of BASE64)
+      for (const shift of [0, 1, 2]) {
+        const bits = (shift + value.length) * 8;
+        for (const end of [Math.floor(bits / 6), Math.ceil(bits / 6)]) {
+          arena.begin(value.length * 2);
+          for (let i = Math.ceil((shift * 8) / 6); i < end; i++) {
+            const at = ((i * 6) >> 3) - shift;
+            const two = ((at < 0 ? 0 : value[at]!) << 8) | (value[at + 1] ?? 0);
+            arena.byte(alphabet[(two >> (10 - ((i * 6) & 7))) & 63]!);
+          }
+          yield true;
+        }
+      }
+  }
+
+  *#squeezed(piece: Buffer): Generator<boolean> {
+    const arena = this.#arena;
+    arena.begin(piece.length);
+    for (const byte of piece) if (!IS_SKIPPED[byte]!) arena.byte(byte);
+    if (arena.take().length >= LOOSE_FROM) yield true;
+    else arena.drop();
+  }
+
+  *#texts(piece: Buffer): Generator<boolean> {
+    yield* this.#spelled(piece, PERCENT);
+    this.#spell(piece, QUOTED_PRINTABLE);
+    yield true;
+    yield* this.#spelled(piece, BYTE_ESCAPES);
+    if (!isUtf8(piece)) return;
+    yield* this.#spelled(piece, JSON_ESCAPES);
+    for (const spelling of JSON_ESCAPES) {
+      this.#asciiJson(piece, spelling);
+      yield false;
+    }
+    yield* this.#spelled(piece, SHELL);
+    yield* this.#spelled(piece, XML);
+    if (unitsOf(piece) < LOOSE_FROM) return;
+    this.#backwards(piece);
+    yield false;
+  }
+
+  *#spelled(piece: Buffer, spellings: readonly Spelling[]): Generator<boolean> {
+    for (const spelling of spellings) {
+      this.#spell(piece, spelling);
+      yield false;
+    }
+  }
+
+  #spell(piece: Buffer, spelling: Spelling): void {
+    const arena = this.#arena;
+    arena.begin(piece.length * LONGEST_SPELLING);
+    for (const byte of piece) {
+      const written = spelling[byte];
+      if (written === undefined) arena.byte(byte);
+      else arena.text(written);
+    }
+  }
+
+  /** Python's: ASCII alone. */
+  #asciiJson(piece: Buffer, spelling: Spelling): void {
+    const arena = this.#arena;
+    arena.begin(piece.length * LONGEST_SPELLING);
+    for (let at = 0; at < piece.length; at += lengthAt(piece, at)) {
+      const byte = piece[at]!;
+      const written = spelling[byte];
+      if (byte >= 0x7f) {
+        for (const unit of unitsAt(piece, at)) {
+          arena.text("\\u");
+          for (let by = 12; by >= 0; by -= 4) arena.byte(HEX[0]![(unit >> by) & 15]!);
+        }
+      } else if (written === undefined) arena.byte(byte);
+      else arena.text(written);
+    }
+  }
+
+  #backwards(piece: Buffer): void {
+    const arena = this.#arena;
+    arena.begin(piece.length);
+    for (let end = piece.length; end > 0; ) {
+      const start = characterStart(piece, end - 1);
+      for (let at = start; at < end; at++) arena.byte(piece[at]!);
+      end = start;
+    }
+  }
+
+  *#wide(piece: Buffer): Generator<boolean> {
+    if (!isUtf8(piece)) return;
+    const arena = this.#arena;
+    for (const [first, second] of [
+      [0, 8],
+      [8, 0],
+    ] as const) {
+      arena.begin(piece.length * 2);
+      for (let at = 0; at < piece.length; at += lengthAt(piece, at))
+        for (const unit of unitsAt(piece, at)) {
+          arena.byte((unit >> first) & 255);
+          arena.byte((unit >> second) & 255);
+        }
+      const wide = arena.take();
+      yield false;
+      // It may have been dropped.
+      if (first === 0) yield* this.#base64(arena.copy(wide));
     }
   }
 }
@@ -79,145 +254,24 @@ function characterStart(bytes: Buffer, at: number): number {
   return start;
 }
 
-/** Those that see bits and not characters. */
-function* bitForms(piece: Buffer, spelled: boolean): Generator<Form> {
-  yield* base64Forms(piece);
-  for (const hex of [piece.toString("hex"), piece.toString("hex").toUpperCase()]) {
-    yield { bytes: Buffer.from(hex), loose: true };
-    if (spelled) for (const form of spelledHex(hex)) yield { bytes: Buffer.from(form), loose: false };
-  }
+/** Of the UTF-8 character that begins there. */
+function lengthAt(bytes: Buffer, at: number): number {
+  const byte = bytes[at]!;
+  return byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
 }
 
-function* plainForms(piece: Buffer): Generator<Form> {
-  const squeezed = piece.filter((byte) => !SKIPPED.includes(byte));
-  if (squeezed.length >= LOOSE_FROM) yield { bytes: Buffer.from(squeezed), loose: true };
+/** The UTF-16 units of the UTF-8 character that begins there. */
+function unitsAt(bytes: Buffer, at: number): number[] {
+  const length = lengthAt(bytes, at);
+  let point = length === 1 ? bytes[at]! : bytes[at]! & (0xff >> (length + 1));
+  for (let i = 1; i < length; i++) point = (point << 6) | (bytes[at + i]! & 0x3f);
+  if (point < 0x10000) return [point];
+  return [0xd800 + ((point - 0x10000) >> 10), 0xdc00 + ((point - 0x10000) & 0x3ff)];
 }
 
-function* textForms(piece: Buffer): Generator<Form> {
-  for (const form of percentForms(piece)) yield { bytes: Buffer.from(form), loose: false };
-  yield { bytes: squeeze(quotedPrintable(piece)), loose: true };
-  for (const form of byteEscapes(piece)) yield { bytes: Buffer.from(form), loose: false };
-  if (!isUtf8(piece)) return;
-  const text = piece.toString("utf8");
-  for (const form of [...jsonForms(text), ...shellForms(text), ...xmlForms(text)])
-    yield { bytes: Buffer.from(form), loose: false };
-  if (text.length >= LOOSE_FROM) yield { bytes: Buffer.from([...text].reverse().join("")), loose: false };
-}
-
-function* wideForms(piece: Buffer): Generator<Form> {
-  if (!isUtf8(piece)) return;
-  const wide = Buffer.from(piece.toString("utf8"), "utf16le");
-  yield* base64Forms(wide);
-  yield { bytes: wide, loose: false };
-  yield { bytes: Buffer.from(wide).swap16(), loose: false };
-}
-
-function squeeze(text: string): Buffer {
-  return Buffer.from(Buffer.from(text, "latin1").filter((byte) => !SKIPPED.includes(byte)));
-}
-
-/** As xxd, dumps and string literals write bytes. */
-function spelledHex(hex: string): string[] {
-  const bytes = hex.match(/../g) ?? [];
-  return [
-    bytes.join("-"),
-    bytes.map((b) => `\\x${b}`).join(""),
-    ...[", ", ",", " "].map((by) => bytes.map((b) => `0x${b}`).join(by)),
-  ];
-}
-
-/**
- * The characters of base64 that depend on the value alone when 0, 1 or 2 bytes of something else stand before it in the
- * encoded text (as in "user:secret"): a match there finds it in any surrounding. And the same with the last character,
- * which holds some bits of the value too, as it is when the encoded text ends there.
- */
-function* base64Forms(value: Buffer): Generator<Form> {
-  for (const alphabet of ["base64", "base64url"] as const)
-    for (const shift of [0, 1, 2]) {
-      const encoded = Buffer.concat([Buffer.alloc(shift), value])
-        .toString(alphabet)
-        .replace(/=+$/, "");
-      const first = Math.ceil((shift * 8) / 6);
-      const whole = Math.floor(((shift + value.length) * 8) / 6);
-      yield { bytes: Buffer.from(encoded.slice(first, whole), "latin1"), loose: true };
-      yield { bytes: Buffer.from(encoded.slice(first), "latin1"), loose: true };
-    }
-}
-
-/** encodeURIComponent, RFC 3986 strict, and encodeURI leave different characters as they are. */
-const URL_KEEPS = [/[A-Za-z0-9\-_.~]/, /[A-Za-z0-9\-_.!~*'()]/, /[A-Za-z0-9\-_.!~*'();/?:@&=+$,#]/];
-
-function* percentForms(value: Buffer): Generator<string> {
-  const spell = (upper: boolean, keep: RegExp): string =>
-    [...value]
-      .map((byte) => {
-        const char = String.fromCharCode(byte);
-        if (keep.test(char)) return char;
-        const hex = byte.toString(16).padStart(2, "0");
-        return `%${upper ? hex.toUpperCase() : hex}`;
-      })
-      .join("");
-  for (const upper of [true, false])
-    for (const keep of URL_KEEPS) {
-      const form = spell(upper, keep);
-      yield* [form, form.replaceAll("%20", "+"), form.replaceAll("%", "%25")];
-    }
-}
-
-/** RFC 2045, 6.7. The soft line breaks are skipped. */
-function quotedPrintable(value: Buffer): string {
-  return value
-    .toString("latin1")
-    .replace(/[^ -<>-~\t\r\n]/g, (c) => `=${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`);
-}
-
-const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
-
-/** Python's repr, and bash's $'...' and ls with their octal numbers: bytes that can't be printed are spelled. */
-function byteEscapes(value: Buffer): string[] {
-  const text = value.toString("latin1");
-  const spell = (quote: string, byte: (code: number) => string): string =>
-    text.replace(/[^ -~]|\\|'|"/g, (c) =>
-      c === "'" || c === '"' ? (quote.includes(c) ? `\\${c}` : c) : (NAMED[c] ?? byte(c.charCodeAt(0))),
-    );
-  const hex = (code: number): string => `\\x${code.toString(16).padStart(2, "0")}`;
-  const octal = (code: number): string => `\\${code.toString(8).padStart(3, "0")}`;
-  return ["", "'", '"'].flatMap((quote) => [spell(quote, hex), spell(quote, octal)]);
-}
-
-/** As JavaScript, Python (ASCII alone) and Go (safe in HTML) write JSON, and with "/" escaped as PHP does. */
-function jsonForms(text: string): string[] {
-  const json = JSON.stringify(text).slice(1, -1);
-  const unicode = (c: string): string => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  const ascii = json.replace(/[\u007f-\uffff]/g, unicode);
-  return [
-    json,
-    ascii,
-    ...[json, ascii].flatMap((j) => [j.replace(/[<>&]/g, unicode), j.replaceAll("/", "\\/")]),
-  ];
-}
-
-/** In single quotes, in double quotes and bare for a POSIX shell. */
-function shellForms(text: string): string[] {
-  return [
-    text.replaceAll("'", "'\\''"),
-    text.replaceAll("'", `'"'"'`),
-    text.replace(/[\\"$`]/g, "\\$&"),
-    text.replace(/[^A-Za-z0-9_@%+=:,./-]/g, "\\$&"),
-  ];
-}
-
-/** As text and as an attribute of XML and HTML; quotes by name, by number, or as they are. */
-function xmlForms(text: string): string[] {
-  const xml = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-  const quoted = [
-    ["&quot;", "&#39;"],
-    ["&quot;", "&#x27;"],
-    ["&quot;", "&apos;"],
-    ["&#34;", "&#39;"],
-    ["&quot;", "'"],
-  ] as const;
-  const forms = quoted.map(([double, single]) => xml.replaceAll('"', double).replaceAll("'", single));
-  const numbered = text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
-  return [xml, ...forms, ...forms.map((form) => form.replaceAll("\n", "&#10;")), numbered];
+/** Length in UTF-16 of UTF-8. */
+function unitsOf(bytes: Buffer): number {
+  let units = 0;
+  for (let at = 0; at < bytes.length; at += lengthAt(bytes, at)) units += lengthAt(bytes, at) === 4 ? 2 : 1;
+  return units;
 }

@@ -1,5 +1,6 @@
 import { SallyportError } from "../core/errors.ts";
 import { secretFault } from "../core/secret-value.ts";
+import { Arena } from "./arena.ts";
 import { Matcher, type Needle } from "./matcher.ts";
 import { patternsOf } from "./patterns.ts";
 import { Squeezed, Text } from "./squeeze.ts";
@@ -8,7 +9,7 @@ import { Squeezed, Text } from "./squeeze.ts";
 export interface Redactor {
   /** What it returns may share memory with `chunk`. */
   push(chunk: Buffer): Buffer;
-  /** The rest, at the end of the stream. */
+  /** The rest, at the end of the stream; what it held is overwritten. */
   end(): Buffer;
 }
 
@@ -20,6 +21,8 @@ export interface SecretForms {
   readonly names: readonly string[];
   readonly exact: Matcher;
   readonly loose: Matcher;
+  /** When no stream is left to be redacted. */
+  wipe(): void;
 }
 
 /** So many characters of a form that may be wrapped are not held when white space comes after them. */
@@ -36,13 +39,23 @@ const FORMS = 60_000;
  */
 export function compileSecrets(secrets: readonly { name: string; value: Uint8Array }[]): SecretForms | null {
   if (secrets.length === 0) return null;
+  const arena = new Arena();
+  try {
+    return formsOf(secrets, arena);
+  } catch (error) {
+    arena.wipe();
+    throw error;
+  }
+}
+
+function formsOf(secrets: readonly { name: string; value: Uint8Array }[], arena: Arena): SecretForms {
   const needles: { exact: Needle[]; loose: Needle[] } = { exact: [], loose: [] };
   let size = 0;
   for (const [index, { name, value }] of secrets.entries()) {
     const fault = secretFault(value);
     if (fault !== null)
       throw new SallyportError("launch_failed", `The secret ${name} can't be used. ${fault}`);
-    for (const { bytes, loose } of patternsOf(name, value)) {
+    for (const { bytes, loose } of patternsOf(name, value, arena)) {
       needles[loose ? "loose" : "exact"].push({ bytes, name: index });
       size += bytes.length;
       if (size > FORMS_BYTES || needles.exact.length + needles.loose.length > FORMS)
@@ -56,6 +69,7 @@ export function compileSecrets(secrets: readonly { name: string; value: Uint8Arr
     names: secrets.map(({ name }) => name),
     exact: new Matcher(needles.exact),
     loose: new Matcher(needles.loose),
+    wipe: () => arena.wipe(),
   };
 }
 
@@ -119,13 +133,21 @@ class SecretRedactor implements Redactor {
         to: this.#squeezed.origin(size - 1) + 1,
         name: wrapped.name,
       });
-    return this.#release(finds, { until: length, keep: length, length, chunk: null });
+    const rest = this.#release(finds, { until: length, keep: length, length, chunk: null });
+    this.#wipe();
+    return rest;
+  }
+
+  #wipe(): void {
+    this.#text.bytes.fill(0);
+    this.#squeezed.text.bytes.fill(0);
   }
 
   #makeRoom(length: number): void {
     if (length <= this.#text.room) return;
     const text = new Text(Math.max(length, 2 * this.#text.room));
     text.bytes.set(this.#text.bytes.subarray(0, this.#held));
+    this.#wipe();
     this.#text = text;
     this.#squeezed = new Squeezed(text);
   }

@@ -136,6 +136,7 @@ export class LiveRun {
     for (const fd of Object.values(this.#options.fds)) harden().closeFd(fd);
     this.#stop();
     const result = failedResult(frame, this.#options.program, said);
+    this.#options.secrets?.wipe();
     this.#resolve(this.#canceled ? canceledEarly() : result);
   }
 
@@ -155,6 +156,7 @@ export class LiveRun {
     await Promise.all(this.#streams.map((stream) => stream.ended));
     const note = (await this.#control?.end()) ?? null;
     this.#progress.end();
+    this.#options.secrets?.wipe();
     const seen = [...this.#denied.values()].reduce((sum, n) => sum + n, 0);
     const denied = [...this.#denied].map(([call, count]) => ({ call, count }));
     if (frame.denied > seen) denied.push({ call: "not told apart", count: frame.denied - seen });

@@ -80,8 +80,15 @@ export class OutputStream {
 
   #take(chunk: Buffer): void {
     this.#budget.total += chunk.length;
-    if (this.#budget.truncated) return;
-    this.#queue(this.#redactor.push(chunk));
+    if (this.#budget.truncated) {
+      chunk.fill(0);
+      return;
+    }
+    const clean = this.#redactor.push(chunk);
+    // What is not given out of it may be a secret.
+    const isShared = clean.buffer === chunk.buffer && clean.byteOffset === chunk.byteOffset;
+    chunk.fill(0, isShared ? clean.length : 0);
+    this.#queue(clean);
     if (this.#pendingBytes >= PART_BYTES || this.#budget.truncated) this.#flush(false);
     else if (this.#pendingBytes > 0) this.#timer ??= setTimeout(() => this.#flush(false), COALESCE_MS);
     const ready = this.#sink.ready();
@@ -124,7 +131,8 @@ export class OutputStream {
 
   #finish(): void {
     clearTimeout(this.#stall);
-    if (!this.#budget.truncated) this.#queue(this.#redactor.end());
+    const rest = this.#redactor.end();
+    if (!this.#budget.truncated) this.#queue(rest);
     this.#flush(true);
     this.#resolve();
   }
