@@ -150,7 +150,7 @@ t.test(
       data: { secret: "KEY", source: "corp:app/deploy#password@1" },
     });
 
-    // What was asked for with one version does not run with another.
+    // One that nobody approved yet keeps nothing from being written there.
     await appliance.ok(["user", "add", "bob"]);
     const asked = appliance.cli(["run", "demo/uses"]);
     let run = "";
@@ -176,6 +176,46 @@ t.test(
   },
 );
 
+t.test("a run that was asked for with one version does not start with another", async (t) => {
+  await appliance.publish(
+    opFolder(
+      appliance,
+      'op: demo/queued\nsummary: q\nrun: ["./main.sh"]\nsecrets: [KEY]\nlimits: {time: 60s}\n',
+      { "main.sh": "#!/bin/sh\necho started; while :; do sleep 0.2; done\n" },
+    ),
+  );
+  type Run = { run: string; state: string };
+  const runs = async () => ((await appliance.ok(["runs", "list", "--json"])).json() as { runs: Run[] }).runs;
+  const inState = async (state: string) => {
+    let run = "";
+    await until(
+      async () => {
+        run = (await runs()).find((one) => one.state === state)?.run ?? "";
+        return run !== "";
+      },
+      20_000,
+      () => appliance.log,
+    );
+    return run;
+  };
+  const first = appliance.cli(["run", "demo/queued"]);
+  const running = await inState("running");
+  const second = appliance.cli(["run", "demo/queued"]);
+  const queued = await inState("queued");
+  server.put("app/deploy", { password: `${CANARY}-of-somebody-else` });
+  await appliance.ok(["cancel", running]);
+  await first;
+  const said = await second;
+  t.equal(said.status, 1);
+  t.match(
+    said.stderr,
+    /corp:app\/deploy#password is at version \d+ in the vault by now; \d+ is what was approved/,
+  );
+  t.notMatch(said.stdout, /started/);
+  t.match((await runs()).find(({ run }) => run === queued)?.state, "failed");
+  server.put("app/deploy", { password: CANARY });
+});
+
 t.test("the value is in no other role's memory, and on no disk", { skip: needsRoot }, async (t) => {
   t.equal((await check()).status, 0);
   const serve = appliance.serving!.pid!;
@@ -183,8 +223,8 @@ t.test("the value is in no other role's memory, and on no disk", { skip: needsRo
     findInMemory(rolePid(serve, role)!, Buffer.from(text)).length;
   // The runner had it for runs; what it keeps of a value is in secret-memory.test.ts.
   for (const role of ["gateway", "egress", "notary"] as const) t.equal(copies(role, CANARY), 0, role);
-  for (const role of ["keeper", "courier"] as const)
-    t.comment(`${role}: ${copies(role, CANARY)} copies left`);
+  t.equal(copies("keeper", CANARY), 0, "keeper");
+  t.comment(`courier: ${copies("courier", CANARY)} copies left`);
   t.equal(copies("gateway", server.secretId), 0, "nor the credential");
   for (const file of readdirSync(appliance.dir, { recursive: true, encoding: "utf8" })) {
     const path = join(appliance.dir, file);
