@@ -13,7 +13,7 @@ import {
   readPolicies,
   schemaWith,
 } from "./policies.ts";
-import { PreparedSets } from "./prepared-sets.ts";
+import { OBLIGATIONS, type Part, PolicyParts } from "./policy-parts.ts";
 import { defaultReason } from "./reasons.ts";
 
 export { type ArgTypes, argTypesOf, type PolicyInfo, type PolicySource } from "./policies.ts";
@@ -156,28 +156,8 @@ export interface AuthorizerOptions {
   readonly name?: string;
 }
 
-const EAGER = 200;
-const COPIES = 25_000;
 const NOT_ASKED = "The policies could not be asked, so the answer is no. An admin finds more in the log.";
-
-/** The policies of one question. Those that only ask for something first are a set of their own, asked of an allowed run. */
-const OBLIGATIONS = "run, first";
-type Part = Action | typeof OBLIGATIONS;
-const PARTS: readonly Part[] = [...(Object.keys(ACTIONS) as Action[]), OBLIGATIONS];
-const isPartOf = (part: Part, { actions, obligation }: PolicyInfo): boolean =>
-  part === OBLIGATIONS
-    ? obligation !== null
-    : obligation === null && (actions === null || actions.includes(part));
-
-/** Of one question's policies those that any namespace has to do with, and each namespace's own. */
-function byNamespace(all: readonly PolicyInfo[]) {
-  const everywhere = all.filter(({ namespace }) => namespace === null);
-  const owned = Map.groupBy(
-    all.filter(({ namespace }) => namespace !== null),
-    ({ namespace }) => namespace ?? "",
-  );
-  return { all, everywhere, owned };
-}
+const ACTION_NAMES = Object.keys(ACTIONS) as Action[];
 
 // Cedar keeps what it has parsed under a name, for the whole process.
 let created = 0;
@@ -190,39 +170,15 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   let infos: PolicyInfo[] = [];
   let order = new Map<string, number>();
 
-  const sets = new PreparedSets(id);
-  let byPart = new Map<Part, ReturnType<typeof byNamespace>>();
-  const partOf = (part: Part) => {
-    const known = byPart.get(part) ?? byNamespace(infos.filter((policy) => isPartOf(part, policy)));
-    byPart.set(part, known);
-    return known;
-  };
-  /**
-   * The sets that hold every policy which can concern the namespace. Those of a namespace's own are parsed together with those of
-   * everywhere, so that one call asks both, unless that would be too many copies.
-   */
-  const prepare = (part: Part, namespace: string | null): string[] => {
-    const { all, everywhere, owned } = partOf(part);
-    if (infos.length <= EAGER) return all.length === 0 ? [] : [sets.use(part, () => all)];
-    const own = owned.get(namespace ?? "") ?? [];
-    if (own.length > 0 && everywhere.length * owned.size <= COPIES)
-      return [sets.use(`${part}/+${namespace}`, () => [...everywhere, ...own])];
-    return [
-      ...(everywhere.length === 0 ? [] : [sets.use(part, () => everywhere)]),
-      ...(own.length === 0 ? [] : [sets.use(`${part}/${namespace}`, () => own)]),
-    ];
-  };
+  const parts = new PolicyParts(id);
 
   const load = (nextSources: readonly PolicySource[], nextTypes: ArgTypes): void => {
     const next = readPolicies(schemaWith(options.schema, nextTypes), nextSources);
     infos = next;
-    sets.clear();
-    byPart = new Map();
     order = new Map(next.map((policy, i) => [policy.id, i]));
     sources = nextSources;
     argTypes = nextTypes;
-    // Few are parsed at once, so that no person waits for it; of very many, only what is asked for.
-    if (next.length <= EAGER) for (const part of PARTS) prepare(part, null);
+    parts.load(next, [...ACTION_NAMES, OBLIGATIONS]);
   };
   load(sources, argTypes);
 
@@ -231,8 +187,8 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     const { op, namespace } = resource;
     const other = mistypedArgs(context.args, argTypes);
     if (other.length === 0) return [];
-    const { everywhere, owned } = partOf(part);
-    return [...everywhere, ...(owned.get(namespace.name) ?? [])]
+    return parts
+      .about(part, namespace.name)
       .filter((policy) => (policy.op === null || policy.op === op.name) && readsAny(policy, other))
       .map(({ id }) => id);
   };
@@ -255,7 +211,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       validateRequest: false,
     };
     const namespace = "namespace" in resource ? resource.namespace.name : null;
-    const answer = askAll(call, prepare(action, namespace));
+    const answer = askAll(call, parts.setsFor(action, namespace));
     if (answer === null) return deny([NO_CONTEXT], NOT_ASKED);
     const inOrder = (ids: string[]) => ids.toSorted((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
     if (answer.forbids.length > 0) {
@@ -267,9 +223,9 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     if (failed.length > 0) return denyFailed(failed);
     const decided = inOrder(answer.permits);
     if (decided.length === 0) return deny([DEFAULT_DENY], defaultReason(request));
-    if (action !== "run" || partOf(OBLIGATIONS).all.length === 0)
+    if (action !== "run" || parts.isEmpty(OBLIGATIONS))
       return { allow: true, policies: decided, reason: "", obligations: [] };
-    const first = askAll(call, prepare(OBLIGATIONS, namespace));
+    const first = askAll(call, parts.setsFor(OBLIGATIONS, namespace));
     if (first === null) return deny([NO_CONTEXT], NOT_ASKED);
     const unasked = [...first.failed, ...mistyped(OBLIGATIONS, request)];
     if (unasked.length > 0) return denyFailed(unasked);
