@@ -186,6 +186,24 @@ t.test("withdrawn: another version, a lost role, a changed group, a disabled per
   t.match(await reasonOf(lost.id), { state: "canceled" });
 });
 
+t.test("whoever published it is no approver where the Op says so; a rotated secret withdraws", async (t) => {
+  await publish("coder", "approval: {count: 1, exclude_coder: true}");
+  const { id, shown } = await asked("coder");
+  t.match(await appliance.cli(["approve", id]), { status: 3, stderr: /not who published it/ });
+  t.match(await click("otto", await visible(shown), "approve"), /You approved/);
+  await result(workspace, "ops", new RegExp(id));
+
+  await appliance.ok(["secret", "set", "demo/KEY", "--value-fd", "3"], "first-value-of-it");
+  await publish("keyed", "approval: {count: 1}\nsecrets: [KEY]");
+  const keyed = await asked("keyed");
+  await visible(keyed.shown);
+  await appliance.ok(["secret", "rotate", "demo/KEY", "--value-fd", "3"], "second-value-of-it");
+  t.match((await appliance.ok(["runs", "show", keyed.id, "--json"])).json(), {
+    state: "canceled",
+    reason: /Withdrawn: What would run is not what was asked for/,
+  });
+});
+
 t.test("what can't be approved by anybody is refused at once", async (t) => {
   const said = await answer(workspace.command("bob", "ops", "/ops run ghost"));
   t.match(said, /there is no such group/);
