@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { ROLE_ID, VaultServer } from "../courier/vault-server.ts";
-import { needsRoot, TestAppliance, until } from "./appliance.ts";
+import { needsRoot, OTHER_ACCOUNT, TestAppliance, until } from "./appliance.ts";
 import { findInMemory } from "./memory.ts";
 import { rolePid, signalRole } from "./processes.ts";
 import { opFolder } from "./slack-rig.ts";
@@ -215,6 +215,25 @@ t.test("a run that was asked for with one version does not start with another", 
   t.match((await runs()).find(({ run }) => run === queued)?.state, "failed");
   server.put("app/deploy", { password: CANARY });
 });
+
+t.test(
+  "an admin of one namespace takes nothing out of the vault that another's secrets are in",
+  { skip: needsRoot },
+  async (t) => {
+    await appliance.ok(["namespace", "add", "theirs"]);
+    await appliance.ok(["user", "add", "carl", "--host-user", "nobody"]);
+    await appliance.ok(["role", "grant", "admin", "theirs", "carl"]);
+    const source = ["--vault", "corp", "--path", "app/deploy", "--key", "password"];
+    for (const action of ["set", "rotate"])
+      t.equal(
+        (await appliance.cliAs(OTHER_ACCOUNT, ["secret", action, "theirs/KEY", ...source])).status,
+        3,
+        action,
+      );
+    t.match((await appliance.ok(["secret", "list", "theirs", "--json"])).json(), { secrets: [] });
+    t.match(await appliance.ok(["secret", "set", "theirs/KEY", ...source]), { status: 0 });
+  },
+);
 
 t.test("the value is in no other role's memory, and on no disk", { skip: needsRoot }, async (t) => {
   t.equal((await check()).status, 0);

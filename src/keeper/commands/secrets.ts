@@ -28,6 +28,8 @@ export const secrets: Handlers = {
   "secret.rotate": (context) => put(context, "secret.rotated"),
   "secret.source": async ({ session, caller, params }) => {
     const at = await managed({ session, caller }, params);
+    // The appliance's credential reads for every namespace: else an admin of one could have another's values handed to their Ops.
+    await session.access.demand(caller, "administer", { kind: "appliance" });
     const source = session.vaults.check(params.source);
     const { rotate, description } = params;
     const expires = futureOf(session.now(), params.expires);
