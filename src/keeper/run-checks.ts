@@ -18,7 +18,7 @@ import type { Live, RunRequest } from "./run-types.ts";
 import { rootOf } from "./runtimes.ts";
 import { asBound, recordReads, type Secrets, versionsOf } from "./secrets.ts";
 import { demandKnown } from "./visible-runs.ts";
-import { demandsAs, digestOf, planWait, reachedAtOnce, type WaitPlan } from "./wait-plan.ts";
+import { demandsAs, digestOf, planWait, reachedWith, type WaitPlan } from "./wait-plan.ts";
 
 /** Every refusal is an entry: the gate wrote its own, and a log that can't be written can't hold this one either. */
 export async function logRefusal(
@@ -64,7 +64,7 @@ export async function admit(
   const now = access.now();
   const context: RunContext = {
     args,
-    confirmation: reachedAtOnce(caller),
+    confirmation: reachedWith(caller),
     launch: false,
     breakGlass: breakGlass !== undefined,
     time: now,
@@ -159,7 +159,7 @@ export async function refusedNow(
     const breakGlass = live.view.row.breakGlass !== null;
     const context = {
       args: live.args,
-      confirmation: wait?.reached ?? reachedAtOnce(caller),
+      confirmation: wait?.reached ?? reachedWith(caller),
       launch: true,
       breakGlass,
       time: access.now(),

@@ -32,7 +32,8 @@ import {
 import { RunSlots } from "./run-slots.ts";
 import type { Live, RunRequest, RunView } from "./run-types.ts";
 import { recordReads, type Secrets } from "./secrets.ts";
-import { recordWait, waitFor } from "./wait-record.ts";
+import { viewOf } from "./wait-plan.ts";
+import { recordWait } from "./wait-record.ts";
 
 /** After a start that could not be recorded. */
 const RETRY_MS = 1000;
@@ -124,7 +125,7 @@ export class Runs {
       row: {} as RunRow,
       manifest: op.manifest,
       requester: caller.principal.name,
-      ...(plan === null ? {} : { wait: waitFor(plan) }),
+      ...(plan === null ? {} : { wait: viewOf(plan, []) }),
     };
     try {
       view.row = await this.#store.mutate(async (tx) => {

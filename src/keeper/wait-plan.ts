@@ -5,6 +5,7 @@ import { canonicalJson } from "../core/canonical.ts";
 import { runDigest } from "../core/digest.ts";
 import { SallyportError } from "../core/errors.ts";
 import { channelKindOf } from "../core/identity.ts";
+import type { Confirm } from "../core/manifest.ts";
 import { APPROVAL_TIME_MS } from "../core/manifest-units.ts";
 import { isAtLeast, type Obligation } from "../core/obligations.ts";
 import { groupByName, listMembers } from "../store/groups.ts";
@@ -14,6 +15,8 @@ import { listVerdicts, type Verdict, type Wait } from "../store/waits.ts";
 import type { Access, ActiveOp } from "./access.ts";
 import { type Caller, recall } from "./callers.ts";
 import type { WaitView } from "./run-types.ts";
+import { rootOf } from "./runtimes.ts";
+import { asBound, versionsOf } from "./secrets.ts";
 
 /** Where nobody has to approve, a person confirms at once or not at all. */
 const CONFIRM_TIME_MS = 600_000;
@@ -31,9 +34,14 @@ type Asked = {
   secrets: readonly BoundSecret[];
 };
 
-/** The host knows its caller by the kernel's word; Slack's word is none until a code comes with it. */
-export const reachedAtOnce = ({ source }: Pick<Caller, "source">): "none" | "local" =>
-  source === "tty" ? "local" : "none";
+/**
+ * How far somebody confirms what they do: the host knows its caller by the kernel's word; Slack's word is none until a code comes
+ * with it, which is believed once it was checked.
+ */
+export function reachedWith({ source }: Pick<Caller, "source">, code?: string): Confirm {
+  if (source === "tty") return "local";
+  return code === undefined ? "none" : "totp";
+}
 
 /** What a run has to wait for; null: nothing. Throws where it could never be approved, before anything is recorded. */
 export async function planWait(
@@ -47,7 +55,7 @@ export async function planWait(
       "input_invalid",
       `${op.row.name} needs no approval with these arguments; run it without --break-glass.`,
     );
-  const reached = reachedAtOnce(caller);
+  const reached = reachedWith(caller);
   const asked = o.breakGlass === undefined ? needs : [];
   if (asked.length === 0 && isAtLeast(reached, confirm)) return null;
   await refuseUnapprovable(reader, caller, op, asked);
@@ -69,6 +77,19 @@ export function digestOf({ caller, op, args, root, secrets, expires }: Asked & {
     channel: caller.channel?.id ?? null,
     expiresAt: expires,
   });
+}
+
+/** What the run gets by its bindings, where they are as they were when it was asked for; null: they are not. */
+export async function asItWasAsked(
+  reader: Reader,
+  wait: Wait,
+  asked: Pick<Asked, "caller" | "op" | "args">,
+): Promise<Pick<Asked, "root" | "secrets"> | null> {
+  const { manifest } = asked.op;
+  const root = await rootOf(reader, manifest);
+  const secrets = await versionsOf(reader, manifest, asBound(wait.secrets));
+  const digest = digestOf({ ...asked, root, secrets, expires: wait.expires });
+  return digest === wait.digest ? { root, secrets } : null;
 }
 
 /** Whether the same would be waited for if it were asked for now. */
@@ -104,7 +125,7 @@ async function refuseUnapprovable(
 }
 
 /** Those whose approval counts at this moment: still known, still allowed, and whom a need asks. */
-export async function approversOf(
+async function approversOf(
   access: Access,
   reader: Reader,
   row: RunRow,
@@ -147,9 +168,15 @@ export async function waitView(
   reader: Reader,
   o: { row: RunRow; op: ActiveOp; wait: Wait },
 ): Promise<WaitView> {
-  const { digest, confirm, reached, expires } = o.wait;
-  const needs = needsOf(o.wait.needs);
-  const given = await approversOf(access, reader, o.row, o.op);
+  return viewOf(o.wait, await approversOf(access, reader, o.row, o.op));
+}
+
+/** `given`: those whose approval counts. */
+export function viewOf(
+  { digest, confirm, reached, needs: asked, expires }: WaitPlan,
+  given: readonly (Approver & { name: string })[],
+): WaitView {
+  const needs = needsOf(asked);
   return {
     digest,
     confirm,

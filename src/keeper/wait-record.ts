@@ -5,8 +5,6 @@ import type { Tx } from "../store/tx.ts";
 import { addWait, type Wait } from "../store/waits.ts";
 import type { Caller } from "./callers.ts";
 import { type Answered, keepDecision } from "./decisions.ts";
-import type { WaitView } from "./run-types.ts";
-import type { WaitPlan } from "./wait-plan.ts";
 
 /** The transactions of a run that waits: each change together with its log entry. */
 
@@ -29,20 +27,6 @@ export async function recordWait(
       expires: wait.expires,
     },
   });
-}
-
-/** Before anybody confirmed or approved it. */
-export function waitFor({ digest, confirm, reached, needs, expires }: WaitPlan): WaitView {
-  const asked = needsOf(needs);
-  return {
-    digest,
-    confirm,
-    reached,
-    needs: asked,
-    missing: asked.map((need) => ({ need, have: 0 })),
-    approved: [],
-    expires,
-  };
 }
 
 export const needsText = ({ needs }: Pick<Wait, "needs">): string =>

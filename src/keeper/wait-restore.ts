@@ -8,10 +8,8 @@ import { recall } from "./callers.ts";
 import { Presenter } from "./presenter.ts";
 import { RunOutput } from "./run-output.ts";
 import type { Ending } from "./run-record.ts";
-import { rootOf } from "./runtimes.ts";
-import { asBound, versionsOf } from "./secrets.ts";
 import type { Session } from "./session.ts";
-import { CLOCK_SLACK_MS, digestOf, waitView } from "./wait-plan.ts";
+import { asItWasAsked, CLOCK_SLACK_MS, waitView } from "./wait-plan.ts";
 
 /**
  * A run that was asked for in Slack waits on after a restart; whoever waited at a terminal is gone with it. Returns how it
@@ -54,10 +52,8 @@ async function restore(session: Session, row: RunRow): Promise<Ending | null> {
   const origin = { source: "slack", standing: "member", channel, slackUser } as const;
   const caller = await recall(store.read, { id: row.requester, ...origin });
   const args = checkArgs(op.manifest, JSON.parse(row.args) as Record<string, unknown>);
-  const root = await rootOf(store.read, op.manifest);
-  const secrets = await versionsOf(store.read, op.manifest, asBound(wait.secrets));
-  if (digestOf({ caller, op, args, root, secrets, expires: wait.expires }) !== wait.digest)
-    return withdrawn("What would run is not what was asked for.");
+  const bound = await asItWasAsked(store.read, wait, { caller, op, args });
+  if (bound === null) return withdrawn("What would run is not what was asked for.");
   const listener = new Presenter({
     outbox,
     request: {
@@ -77,8 +73,7 @@ async function restore(session: Session, row: RunRow): Promise<Ending | null> {
     op,
     caller,
     args,
-    root,
-    secrets,
+    ...bound,
     listener,
     output: new RunOutput(row.id, op.manifest.limits.outputBytes),
     denied: new Set(),

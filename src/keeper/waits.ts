@@ -3,25 +3,24 @@ import type { Decision } from "../core/authorizer.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import type { Confirm } from "../core/manifest.ts";
 import { isAtLeast } from "../core/obligations.ts";
-import { moveRun } from "../store/runs.ts";
+import { getRun, moveRun } from "../store/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Tx } from "../store/tx.ts";
-import { addVerdict, getWait, listVerdicts, setReached, type Wait } from "../store/waits.ts";
+import { addVerdict, getWait, listVerdicts, setReached, type Verdict, type Wait } from "../store/waits.ts";
 import type { Access } from "./access.ts";
 import { type Caller, recall } from "./callers.ts";
 import type { Codes } from "./codes.ts";
 import { logQueued } from "./run-record.ts";
-import type { Live } from "./run-types.ts";
+import type { Live, WaitView } from "./run-types.ts";
 import type { Runs } from "./runs.ts";
-import { rootOf } from "./runtimes.ts";
-import { asBound, versionsOf } from "./secrets.ts";
 import {
   accountOf,
   approverOf,
+  asItWasAsked,
   CLOCK_SLACK_MS,
   demandsAs,
-  digestOf,
   isComplete,
+  reachedWith,
   waitView,
 } from "./wait-plan.ts";
 import { logConfirmed, logDenied, recordApproved } from "./wait-record.ts";
@@ -80,11 +79,7 @@ export class Waits {
     const { row } = live.view;
     await this.#store.mutate(async (tx) => {
       await this.#mustWait(tx, id);
-      const { source, channel } = caller;
-      const account = accountOf(caller);
-      const spoken = { run: id, userId: caller.id, reached: reachedWith(caller), source, account } as const;
-      if (!(await addVerdict(tx, { ...spoken, verdict: "denied", channel: channel?.id ?? null })))
-        throw alreadySpoken(id);
+      await speak(tx, caller, { run: id, verdict: "denied", reached: reachedWith(caller) });
       logDenied(tx, row, caller, wait.digest, policies);
     });
     const reason = `Denied by ${caller.principal.name}.`;
@@ -136,9 +131,9 @@ export class Waits {
     const reached = reachedWith(caller, code);
     if (!isAtLeast(reached, wait.confirm)) return this.#notReached(caller, live, wait.confirm, wait);
     if (reached === "totp") await this.#codes.check(caller, code ?? "", "confirm", id);
-    await this.#advance(live, async (tx) => {
-      await setReached(tx, id, reached);
-      logConfirmed(tx, live.view.row, caller, reached);
+    await this.#advance(live, {
+      change: (tx) => setReached(tx, id, reached),
+      record: (tx) => logConfirmed(tx, live.view.row, caller, reached),
     });
     return { live, state: "confirmed" };
   }
@@ -159,22 +154,18 @@ export class Waits {
     if ((await listVerdicts(this.#store.read, id)).some(({ userId }) => userId === caller.id))
       throw alreadySpoken(id);
     if (reached === "totp") await this.#codes.check(caller, code ?? "", "approve", id);
-    await this.#advance(live, async (tx) => {
-      const { source, channel } = caller;
-      const account = accountOf(caller);
-      const spoken = { run: id, userId: caller.id, reached, source, account, channel: channel?.id ?? null };
-      if (!(await addVerdict(tx, { ...spoken, verdict: "approved" }))) throw alreadySpoken(id);
-      const { row } = live.view;
-      const view = await waitView(this.#access, tx, { row, op: live.op, wait });
-      await recordApproved(tx, {
-        row,
-        caller,
-        reached,
-        digest: wait.digest,
-        missing: view.missing.length,
-        context: { confirmation: reached, time: tx.now },
-        answer: decision,
-      });
+    await this.#advance(live, {
+      change: (tx) => speak(tx, caller, { run: id, verdict: "approved", reached }),
+      record: (tx, { missing }) =>
+        recordApproved(tx, {
+          row: live.view.row,
+          caller,
+          reached,
+          digest: wait.digest,
+          missing: missing.length,
+          context: { confirmation: reached, time: tx.now },
+          answer: decision,
+        }),
     });
     return { live, state: "approved" };
   }
@@ -206,14 +197,21 @@ export class Waits {
     throw new SallyportError("denied", reason);
   }
 
-  /** One transaction: what the person did, and the move to the queue where that was the last thing missing. */
-  async #advance(live: Live, change: (tx: Tx) => Promise<void>): Promise<void> {
+  /** One transaction: what the person did, its entry, and the move to the queue where that was the last thing missing. */
+  async #advance(
+    live: Live,
+    said: {
+      change: (tx: Tx) => Promise<void>;
+      record: (tx: Tx, view: WaitView) => Promise<void> | void;
+    },
+  ): Promise<void> {
     const id = live.view.row.id;
     const saying = this.#store.mutate(async (tx) => {
       await this.#mustWait(tx, id);
-      await change(tx);
+      await said.change(tx);
       const wait = (await getWait(tx, id)) as Wait;
       live.view.wait = await waitView(this.#access, tx, { row: live.view.row, op: live.op, wait });
+      await said.record(tx, live.view.wait);
       const ready = isComplete(live.view.wait);
       const row = ready ? await moveRun(tx, id, { from: "waiting", to: "queued" }) : live.view.row;
       if (ready) logQueued(tx, row, this.#runs.queuedNow);
@@ -232,7 +230,7 @@ export class Waits {
 
   /** Of several at once the first ends or moves it; the others hear that. */
   async #mustWait(tx: Tx, id: string): Promise<void> {
-    const row = await tx.get<{ state: string }>("SELECT state FROM runs WHERE id = ?", [id]);
+    const row = await getRun(tx, id);
     const verdicts = await listVerdicts(tx, id);
     if (row?.state === "waiting" && verdicts.every(({ verdict }) => verdict === "approved")) return;
     throw new SallyportError("conflict", `Run ${id} waits no more.`);
@@ -258,10 +256,8 @@ export class Waits {
     if (op === undefined || op.row.disabled) return "The Op was disabled.";
     if (op.version.digest !== digest) return "Another version was activated.";
     if (op.namespaceEngine !== live.op.namespaceEngine) return "The engine of its namespace was changed.";
-    const root = await rootOf(read, op.manifest);
-    const secrets = await versionsOf(read, op.manifest, asBound(wait.secrets));
     const { args } = live;
-    if (digestOf({ caller, op, args, root, secrets, expires: wait.expires }) !== wait.digest)
+    if ((await asItWasAsked(read, wait, { caller, op, args })) === null)
       return "What would run is not what was asked for.";
     const resource = { kind: "op", op: op.row, namespace: op.namespace } as const;
     const decision = this.#access.decide(caller, "run", resource, { args, confirmation: wait.reached });
@@ -311,10 +307,15 @@ export class Waits {
   }
 }
 
-/** What the kernel or a code says of who acts; a code is believed once it was checked. */
-function reachedWith({ source }: Caller, code?: string): Confirm {
-  if (source === "tty") return "local";
-  return code === undefined ? "none" : "totp";
+/** Throws `conflict` where they have spoken already. */
+async function speak(
+  tx: Tx,
+  caller: Caller,
+  said: Pick<Verdict, "run" | "verdict" | "reached">,
+): Promise<void> {
+  const { id: userId, source, channel } = caller;
+  const made = { ...said, userId, source, channel: channel?.id ?? null, account: accountOf(caller) };
+  if (!(await addVerdict(tx, made))) throw alreadySpoken(said.run);
 }
 
 const alreadySpoken = (run: string): SallyportError =>
