@@ -142,7 +142,9 @@ export interface Authorizer {
     request: Omit<AuthRequest, "resource">,
     ops: readonly T[],
   ): T[];
-  /** Other policies or argument types, all or nothing. Throws `policy_invalid` and leaves all as it was. */
+  /** Other policies or argument types, validated; they count once the answer is called. Throws `policy_invalid`. */
+  prepare(change: { policies?: readonly PolicySource[]; argTypes?: ArgTypes }): () => void;
+  /** As `prepare`, at once: all or nothing. */
   replace(change: { policies?: readonly PolicySource[]; argTypes?: ArgTypes }): void;
   policies(): readonly PolicyInfo[];
 }
@@ -172,15 +174,19 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
 
   const parts = new PolicyParts(id);
 
-  const load = (nextSources: readonly PolicySource[], nextTypes: ArgTypes): void => {
+  const prepare: Authorizer["prepare"] = (change) => {
+    const nextSources = change.policies ?? sources;
+    const nextTypes = change.argTypes ?? argTypes;
     const next = readPolicies(schemaWith(options.schema, nextTypes), nextSources);
-    infos = next;
-    order = new Map(next.map((policy, i) => [policy.id, i]));
-    sources = nextSources;
-    argTypes = nextTypes;
-    parts.load(next, [...ACTION_NAMES, OBLIGATIONS]);
+    return () => {
+      infos = next;
+      order = new Map(next.map((policy, i) => [policy.id, i]));
+      sources = nextSources;
+      argTypes = nextTypes;
+      parts.load(next, [...ACTION_NAMES, OBLIGATIONS]);
+    };
   };
-  load(sources, argTypes);
+  prepare({})();
 
   const mistyped = (part: Part, { resource, context }: AuthRequest): string[] => {
     if (!("op" in resource) || context.args === undefined) return [];
@@ -259,7 +265,8 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
         return allow;
       });
     },
-    replace: (change) => load(change.policies ?? sources, change.argTypes ?? argTypes),
+    prepare,
+    replace: (change) => prepare(change)(),
     policies: () => infos,
   };
 }

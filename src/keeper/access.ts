@@ -103,7 +103,11 @@ export class Access {
     extra: Partial<AuthRequest["context"]> = {},
   ): Promise<Decision> {
     const decision = this.decide(caller, action, resource, extra);
-    if (decision.allow) return decision;
+    return decision.allow ? decision : this.refuse(caller, action, resource, decision);
+  }
+
+  /** Throws `denied` with the reason and the policies, after the refusal is durable in the log. */
+  async refuse(caller: Caller, action: Action, resource: Resource, decision: Decision): Promise<never> {
     await this.refused(caller, action, resource, decision);
     throw new SallyportError("denied", `${decision.reason} (policy ${decision.policies.join(", ")})`);
   }

@@ -10,6 +10,7 @@ import type { Access } from "./access.ts";
 import { Attempts } from "./attempts.ts";
 import { type Caller, slackActor } from "./callers.ts";
 import { Refusals } from "./refusals.ts";
+import { Turns } from "./turns.ts";
 
 const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 export const LINK_MINUTES = 10;
@@ -32,6 +33,8 @@ export async function requestLink(store: Store, identity: SlackIdentity, now: nu
 const APPLIANCE = { kind: "appliance" } as const;
 const attempts = new Attempts({ together: false });
 const throttled = new Refusals();
+/** Side by side, every guess would pass before any of them had counted. */
+const guesses = new Turns();
 
 /** `now` is in milliseconds since 1970. */
 type Linking = { store: Store; access: Access; now: number };
@@ -87,7 +90,7 @@ export async function confirmLink(
  */
 async function find({ store, access, now }: Linking, caller: Caller, code: string): Promise<LinkRow> {
   const isAdmin = access.may(caller, "administer", APPLIANCE);
-  const found = await inTurn(async () => {
+  const found = await guesses.take(async () => {
     const wait = isAdmin ? 0 : attempts.wait(caller.id, now);
     if (wait > 0) return { wait };
     const link = await openLink(store.read, hash(normal(code)), now);
@@ -112,15 +115,6 @@ async function find({ store, access, now }: Linking, caller: Caller, code: strin
 
 function failed(tx: Tx, caller: Caller, reason: string, tries: number): void {
   tx.log({ type: "link.failed", outcome: "failure", actor: caller.actor, reason, data: { tries } });
-}
-
-let turn: Promise<unknown> = Promise.resolve();
-
-/** Side by side, every guess would pass before any of them had counted. */
-function inTurn<T>(look: () => Promise<T>): Promise<T> {
-  const mine = turn.then(look);
-  turn = mine.catch(() => undefined);
-  return mine;
 }
 
 export async function unlink(

@@ -9,12 +9,13 @@ import {
 } from "../core/authorizer.ts";
 import { asSallyportError, SallyportError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
-import { applianceAdmins, principal } from "../store/grants.ts";
 import { activeByAge, type OpVersion } from "../store/ops.ts";
 import { addPolicy, type PolicyRow, policiesInForce, removePolicy } from "../store/policies.ts";
 import type { Store } from "../store/store.ts";
 import type { Tx } from "../store/tx.ts";
 import { tryManifest } from "./access.ts";
+import { lockedOutBy } from "./admins.ts";
+import { Turns } from "./turns.ts";
 
 export const SITE = "site/";
 
@@ -37,7 +38,7 @@ export class SitePolicies {
   readonly #authorizer: Authorizer;
   readonly #options: AuthorizerOptions;
   readonly #now: () => number;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #unreadable: string | null = null;
   /** Those that ship, alone. */
   readonly shipped: Authorizer;
@@ -86,7 +87,7 @@ export class SitePolicies {
     made: Pick<PolicyRow, "name" | "text" | "author"> & { replace: boolean },
     record: (tx: Tx, row: PolicyRow) => void,
   ): Promise<{ row: PolicyRow; policies: PolicyInfo[] }> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       const inForce = await policiesInForce(this.#store.read);
       const others = inForce.filter(({ name }) => name !== made.name);
       if (!made.replace && others.length < inForce.length)
@@ -112,7 +113,7 @@ export class SitePolicies {
 
   /** What is left must count, and leave an admin. */
   remove(name: string, record: (tx: Tx, row: PolicyRow) => void): Promise<PolicyRow> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       const left = (await policiesInForce(this.#store.read)).filter((row) => row.name !== name);
       const row = await this.#store.mutate(async (tx) => {
         const removed = await removePolicy(tx, name);
@@ -129,34 +130,31 @@ export class SitePolicies {
    * could not be read with its inputs, before anything is changed.
    */
   activating<T>(manifest: Manifest, change: () => Promise<T>): Promise<T> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       const { manifests } = await this.#manifests();
       const before = argTypesOf(manifests);
       const at = manifests.findIndex(({ op }) => op === manifest.op);
       if (at === -1) manifests.push(manifest);
       else manifests[at] = manifest;
       const argTypes = argTypesOf(manifests);
-      if (this.#unreadable === null) {
-        try {
-          createAuthorizer({
-            ...this.#options,
-            policies: this.#with(await policiesInForce(this.#store.read)),
-            argTypes,
-            name: "candidate",
-          });
-        } catch (error) {
-          const { code, detail } = asSallyportError(error);
-          if (code !== "policy_invalid") throw error;
-          throw new SallyportError(
-            "policy_invalid",
-            `With the inputs of ${manifest.op} the site's policies could not be read: ${detail.replace(/\.?$/, ".")} ${retyped(before, argTypes, manifests)}Give the input another name or type, or let an admin change the policy.`,
-          );
-        }
-      }
+      const use = this.#prepared({ argTypes }, (detail) => {
+        const what = `With the inputs of ${manifest.op} the site's policies could not be read: ${detail.replace(/\.?$/, ".")}`;
+        return `${what} ${retyped(before, argTypes, manifests)}Give the input another name or type, or let an admin change the policy.`;
+      });
       const done = await change();
-      this.#authorizer.replace({ argTypes });
+      use();
       return done;
     });
+  }
+
+  /** Throws `policy_invalid`, in the words of `say`. */
+  #prepared(change: { argTypes: ArgTypes }, say: (detail: string) => string): () => void {
+    try {
+      return this.#authorizer.prepare(change);
+    } catch (error) {
+      const { code, detail } = asSallyportError(error);
+      throw code === "policy_invalid" ? new SallyportError(code, say(detail)) : error;
+    }
   }
 
   /** What is in force now. One that could not be read may have been the only one, and is gone or replaced. */
@@ -176,19 +174,8 @@ export class SitePolicies {
 
   /** Of those who could undo it one must be left: enabled, with a host account, and allowed by all policies together. */
   async #keepsAnAdmin(candidate: Authorizer): Promise<void> {
-    const refusals = new Set<string>();
-    for (const id of await applianceAdmins(this.#store.read)) {
-      const user = await principal(this.#store.read, id);
-      if (user === undefined) continue;
-      const decision = candidate.authorize({
-        principal: { kind: "user", user },
-        action: "administer",
-        resource: { kind: "appliance" },
-        context: { source: "tty", standing: "host", channel: null, time: this.#now() },
-      });
-      if (decision.allow) return;
-      for (const policy of decision.policies) refusals.add(policy);
-    }
+    const refusals = await lockedOutBy(candidate, this.#store.read, this.#now());
+    if (refusals === null) return;
     throw new SallyportError(
       "conflict",
       `With it no admin could administer the appliance any more (policy ${[...refusals].join(", ")}). Leave them out: unless { principal in Role::"*/admin" && context.source == "tty" }`,
@@ -203,12 +190,6 @@ export class SitePolicies {
       manifests: read.flatMap(({ manifest }) => (manifest === null ? [] : [manifest])),
       unreadable: read.flatMap(({ version, manifest }) => (manifest === null ? [version] : [])),
     };
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(work);
-    this.#turn = mine.catch(() => undefined);
-    return mine;
   }
 }
 

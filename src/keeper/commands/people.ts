@@ -1,6 +1,6 @@
 import { SallyportError } from "../../core/errors.ts";
 import { checkName, identityKey, type SlackIdentity } from "../../core/identity.ts";
-import { applianceAdmins, principal } from "../../store/grants.ts";
+import { principal } from "../../store/grants.ts";
 import {
   addGroup,
   addMember,
@@ -23,6 +23,7 @@ import {
   type UserRow,
   userByName,
 } from "../../store/users.ts";
+import { lockedOutBy } from "../admins.ts";
 import type { Caller } from "../callers.ts";
 import { confirmLink, showLink, unlink } from "../linking.ts";
 import type { Session } from "../session.ts";
@@ -213,17 +214,7 @@ function notTheirs(user: UserRow, login: string, accounts: readonly HostAccount[
 
 /** Throws `conflict` where the change leaves nobody who could undo it: roles, host accounts and policies together. */
 export async function keepAnAdmin({ access, now }: Session, reader: Reader): Promise<void> {
-  for (const id of await applianceAdmins(reader)) {
-    const user = await principal(reader, id);
-    if (user === undefined) continue;
-    const decision = access.authorizer.authorize({
-      principal: { kind: "user", user },
-      action: "administer",
-      resource: APPLIANCE,
-      context: { source: "tty", standing: "host", channel: null, time: now() },
-    });
-    if (decision.allow) return;
-  }
+  if ((await lockedOutBy(access.authorizer, reader, now())) === null) return;
   throw new SallyportError(
     "conflict",
     "That would leave the appliance without an admin who can reach it: enabled, with an account on this host, and not forbidden by a policy.",

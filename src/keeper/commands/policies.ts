@@ -192,9 +192,7 @@ async function demandShipped(
       time: session.now(),
     },
   });
-  if (decision.allow) return;
-  await session.access.refused(caller, "administer", APPLIANCE, decision);
-  throw new SallyportError("denied", `${decision.reason} (policy ${decision.policies.join(", ")})`);
+  if (!decision.allow) await session.access.refuse(caller, "administer", APPLIANCE, decision);
 }
 
 async function refused(
