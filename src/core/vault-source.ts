@@ -12,8 +12,6 @@ export type VaultSource = {
   readonly version: number | null;
 };
 
-/** Bytes of a value: as of one that is kept here. */
-export const VAULT_VALUE_BYTES = 64 * 1024;
 export const VAULT_KEY_CHARS = 128;
 export const VAULT_PATH_CHARS = 512;
 export const VAULT_VERSION_MAX = 0x7fffffff;

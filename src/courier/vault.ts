@@ -1,4 +1,5 @@
-import { VAULT_VALUE_BYTES, type VaultSource } from "../core/vault-source.ts";
+import { SECRET_BYTES } from "../core/secret-value.ts";
+import type { VaultSource } from "../core/vault-source.ts";
 import type { VaultPlace } from "../host/vault-shape.ts";
 import { find, MalformedJson, unescaped, wholeNumber } from "./json-bytes.ts";
 import { type Answer, Endpoint, Fault } from "./request.ts";
@@ -114,7 +115,7 @@ export class Vault {
       if (span === undefined) throw new Fault("no_key");
       if (span.kind !== "string") throw new Fault("not_text");
       const value = unescaped(body, span);
-      if (value.length <= VAULT_VALUE_BYTES) return { version, value };
+      if (value.length <= SECRET_BYTES) return { version, value };
       value.fill(0);
       throw new Fault("too_large");
     });

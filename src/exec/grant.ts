@@ -2,6 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import { bundleDigest, decodeBundle } from "../core/bundle.ts";
 import { SallyportError } from "../core/errors.ts";
 import type { Secret } from "../core/secret.ts";
+import { SECRET_BYTES } from "../core/secret-value.ts";
 import { asset } from "../host/asset.ts";
 import { NETWORK_ENV } from "./network-env.ts";
 import type { LaunchSpec, SpecFile } from "./spec.ts";
@@ -48,7 +49,6 @@ export interface Grant {
 /** Between TERM and KILL, on a cancel and at the time limit alike: what P13 leaves within its second. */
 export const GRACE_MS = 500;
 
-const SECRET_BYTES = 64 * 1024;
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const OWN_ENV =
   /^(PATH|HOME|LANG|LC_ALL|SALLYPORT_.*|INPUT_.*|LD_.*|HTTPS_PROXY|ALL_PROXY|NO_PROXY|NODE_USE_ENV_PROXY|GCONV_PATH|GLIBC_TUNABLES)$/;

@@ -12,6 +12,7 @@ import { bundles, type Fetch, type Head, writeTiles } from "../log-export.ts";
 import { readBytes, type Verified, verifyExport } from "../log-verify.ts";
 import { printData } from "../print.ts";
 import { common, globalsOf } from "../program.ts";
+import { timeOf, wholeFrom } from "../values.ts";
 import type { Admin } from "./context.ts";
 
 const NOTE_BYTES = 64 * 1024;
@@ -43,7 +44,7 @@ export function addProofs(audit: Program, admin: Admin): void {
       const onBytes = (got: Buffer) => {
         bytes = got;
       };
-      const params = { index: whole(entry) };
+      const params = { index: wholeFrom(0, entry, "entry's number") };
       const d = (await admin.call(command, "audit.prove", params, { onBytes })) as Proved;
       if (options.out !== undefined) {
         writeFileSync(options.out, d.proof, { mode: 0o600 });
@@ -127,7 +128,8 @@ async function takeOut(admin: Admin, o: ExportOptions, command: Program): Promis
   if (isTiles && (o.since !== undefined || o.until !== undefined))
     throw new SallyportError("usage", "Tiles are the whole log; --since and --until are of --format.");
   const format = formatOf(o.format ?? "jsonl");
-  const [since, until] = [time(o.since, 0), time(o.until, Number.POSITIVE_INFINITY)];
+  const since = o.since === undefined ? 0 : timeOf(o.since);
+  const until = o.until === undefined ? Number.POSITIVE_INFINITY : timeOf(o.until);
   const head = (await admin.call(command, "audit.export", { format: isTiles ? "tiles" : format })) as Head;
   const fetch: Fetch = async (from, to) => {
     let bytes: Buffer | undefined;
@@ -171,17 +173,4 @@ const LINES = {
 function formatOf(text: string): keyof typeof LINES {
   if (Object.hasOwn(LINES, text)) return text as keyof typeof LINES;
   throw new SallyportError("usage", "--format is jsonl, ecs, ocsf or cef.");
-}
-
-function time(text: string | undefined, otherwise: number): number {
-  if (text === undefined) return otherwise;
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms)) throw new SallyportError("usage", `"${text}" is no ISO 8601 time.`);
-  return ms;
-}
-
-function whole(text: string): number {
-  const n = Number(text);
-  if (!Number.isSafeInteger(n) || n < 0) throw new SallyportError("usage", `"${text}" is no entry's number.`);
-  return n;
 }

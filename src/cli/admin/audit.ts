@@ -1,7 +1,7 @@
 import type { Command as Program } from "commander";
-import { SallyportError } from "../../core/errors.ts";
 import type { LogFilter } from "../../wire/ctl.ts";
 import { common } from "../program.ts";
+import { timeOf, wholeFrom } from "../values.ts";
 import { addProofs } from "./audit-proofs.ts";
 import type { Admin } from "./context.ts";
 
@@ -69,10 +69,10 @@ function filterOf(o: Options): LogFilter {
   const { since, until, limit, before, ...rest } = o;
   return {
     ...pick(rest),
-    ...(since === undefined ? {} : { since: time(since) }),
-    ...(until === undefined ? {} : { until: time(until) }),
-    ...(limit === undefined ? {} : { limit: whole(limit) }),
-    ...(before === undefined ? {} : { before: whole(before) }),
+    ...(since === undefined ? {} : { since: timeOf(since) }),
+    ...(until === undefined ? {} : { until: timeOf(until) }),
+    ...(limit === undefined ? {} : { limit: wholeFrom(0, limit) }),
+    ...(before === undefined ? {} : { before: wholeFrom(0, before) }),
   };
 }
 
@@ -107,16 +107,4 @@ function lineOf({ seq, name, entry }: Line): string {
   ]
     .filter((s) => s !== undefined)
     .join(" ");
-}
-
-function time(text: string): number {
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms)) throw new SallyportError("usage", `"${text}" is no ISO 8601 time.`);
-  return ms;
-}
-
-function whole(text: string): number {
-  const n = Number(text);
-  if (!Number.isSafeInteger(n) || n < 0) throw new SallyportError("usage", `"${text}" is no whole number.`);
-  return n;
 }

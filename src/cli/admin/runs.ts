@@ -4,6 +4,7 @@ import { SallyportError } from "../../core/errors.ts";
 import { cleanText } from "../../core/text.ts";
 import { pairs, printData, table } from "../print.ts";
 import { common, globalsOf } from "../program.ts";
+import { wholeFrom } from "../values.ts";
 import type { Admin } from "./context.ts";
 
 type Run = {
@@ -92,7 +93,7 @@ export function addRuns(program: Program, admin: Admin): void {
         command,
         "run.list",
         {
-          ...(options.limit === undefined ? {} : { limit: whole(options.limit) }),
+          ...(options.limit === undefined ? {} : { limit: wholeFrom(1, options.limit) }),
           ...(options.before === undefined ? {} : { before: options.before }),
         },
         (d) =>
@@ -170,10 +171,4 @@ function statusOf(run: Run): number {
   const signal =
     run.signal === null ? undefined : constants.signals[run.signal as keyof typeof constants.signals];
   return signal === undefined ? 1 : 128 + signal;
-}
-
-function whole(text: string): number {
-  const n = Number(text);
-  if (!Number.isSafeInteger(n) || n < 1) throw new SallyportError("usage", `"${text}" is no whole number.`);
-  return n;
 }

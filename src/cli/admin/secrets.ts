@@ -6,6 +6,7 @@ import { wipe } from "../../keys/memory.ts";
 import { table } from "../print.ts";
 import { common } from "../program.ts";
 import { askSecret, readSecretFd } from "../prompt.ts";
+import { vaultVersionOf } from "../values.ts";
 import type { Admin } from "./context.ts";
 
 type Listed = {
@@ -136,9 +137,7 @@ function sourceOf({ vault, path, key, version, valueFd }: Put): VaultSource | nu
   }
   if (path === undefined || key === undefined || valueFd !== undefined)
     throw new SallyportError("usage", "With --vault write --path PATH and --key KEY, and no value.");
-  if (version !== undefined && !/^[1-9][0-9]{0,9}$/.test(version))
-    throw new SallyportError("usage", "--version is a whole number from 1.");
-  return { vault, path, key, version: version === undefined ? null : Number(version) };
+  return { vault, path, key, version: vaultVersionOf(version) };
 }
 
 /** What would be refused whatever the value is refused before one is typed. */

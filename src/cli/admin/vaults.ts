@@ -3,6 +3,7 @@ import { SallyportError } from "../../core/errors.ts";
 import { sourceText } from "../../core/vault-source.ts";
 import { common } from "../program.ts";
 import { askSecret, readSecretFd } from "../prompt.ts";
+import { vaultVersionOf } from "../values.ts";
 import type { Admin } from "./context.ts";
 
 type LoginOptions = { roleId: string; wrapped?: boolean; valueFd?: string };
@@ -63,9 +64,7 @@ export function addVaults(program: Program, admin: Admin): void {
     .requiredOption("--key <key>", "which field of the secret")
     .option("--version <n>", "this version, not the newest")
     .action((name: string, path: string, { key, version }: CheckOptions, command: Program) => {
-      if (version !== undefined && !/^[1-9][0-9]{0,9}$/.test(version))
-        throw new SallyportError("usage", "--version is a whole number from 1.");
-      const source = { vault: name, path, key, version: version === undefined ? null : Number(version) };
+      const source = { vault: name, path, key, version: vaultVersionOf(version) };
       return admin.show<"vault.check", { version: string }>(command, "vault.check", source, (d) => [
         `${sourceText(source, d.version)} can be fetched.`,
       ]);
