@@ -1,29 +1,16 @@
 import t from "tap";
-import { checkpointText } from "../../src/audit/checkpoint.ts";
-import { makeEntry } from "../../src/audit/event.ts";
-import { proveInclusion, rootAt } from "../../src/audit/merkle.ts";
-import { signerFromSeed, signNote } from "../../src/audit/note.ts";
+import { proveInclusion } from "../../src/audit/merkle.ts";
+import { signerFromSeed } from "../../src/audit/note.ts";
 import { formatProof, parseProof, verifyProof } from "../../src/audit/proof.ts";
-import { StoredTree } from "./trees.ts";
+import { entryOf, noteOf, StoredTree, signer } from "./trees.ts";
 
 /** C2SP tlog-proof: made for every entry of small trees, checked with the key alone, and refused when anything is another. */
 
-const signer = signerFromSeed("sallyport.example/log", Buffer.alloc(32, 1));
 const other = signerFromSeed("sallyport.example/log", Buffer.alloc(32, 2));
-const entries = Array.from(
-  { length: 300 },
-  (_, i) =>
-    makeEntry({
-      type: "request.received",
-      outcome: "success",
-      actor: { kind: "system" },
-      data: { request: `q-${i}` },
-    }).bytes,
-);
+const entries = Array.from({ length: 300 }, (_, i) => entryOf(i));
 const tree = StoredTree.of(entries);
 const proofOf = async (index: number, size: number, by = signer): Promise<string> => {
-  const root = await rootAt(size, tree.source);
-  const checkpoint = signNote(checkpointText({ origin: signer.name, size, root }), [by]);
+  const checkpoint = await noteOf(tree, size, by);
   return formatProof({ index, hashes: await proveInclusion(index, size, tree.source), checkpoint });
 };
 const key = { origin: signer.name, vkeys: [signer.vkey] };

@@ -4,13 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { checkpointText } from "../../src/audit/checkpoint.ts";
-import { makeEntry } from "../../src/audit/event.ts";
-import { rootAt } from "../../src/audit/merkle.ts";
 import { signerFromSeed, signNote } from "../../src/audit/note.ts";
 import { entriesBundle, entriesPath, tilePath } from "../../src/audit/tiles.ts";
 import { writeTiles } from "../../src/cli/log-export.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
-import { flipped, StoredTree } from "./trees.ts";
+import { entryOf, flipped, noteOf, StoredTree, signer } from "./trees.ts";
 
 t.setTimeout(FILE_TIMEOUT);
 
@@ -30,25 +28,18 @@ function goMissing(): string | false {
 
 const SIZE = 100_000;
 const OLD = 1234;
-const signer = signerFromSeed("sallyport.example/log", Buffer.alloc(32, 1));
 
 async function exportLog(): Promise<void> {
-  const entries = Array.from(
-    { length: SIZE },
-    (_, i) =>
-      makeEntry({
-        type: "request.received",
-        outcome: "success",
-        actor: { kind: "system" },
-        data: { request: `q-${i}` },
-      }).bytes,
-  );
+  const entries = Array.from({ length: SIZE }, (_, i) => entryOf(i));
   const tree = StoredTree.of(entries);
-  const note = async (size: number) =>
-    signNote(checkpointText({ origin: signer.name, size, root: await rootAt(size, tree.source) }), [signer]);
-  const head = { size: SIZE, checkpoint: await note(SIZE), origin: signer.name, vkeys: [signer.vkey] };
+  const head = {
+    size: SIZE,
+    checkpoint: await noteOf(tree, SIZE),
+    origin: signer.name,
+    vkeys: [signer.vkey],
+  };
   await writeTiles(dir, head, async (from, to) => entriesBundle(entries.slice(from, to)));
-  writeFileSync(join(dir, "checkpoint.old"), await note(OLD));
+  writeFileSync(join(dir, "checkpoint.old"), await noteOf(tree, OLD));
 }
 
 t.test("Go's sumdb reads the exported log and rejects a changed one", { skip: why }, async (t) => {

@@ -1,3 +1,5 @@
+import { checkpointText } from "../../src/audit/checkpoint.ts";
+import { makeEntry } from "../../src/audit/event.ts";
 import {
   EMPTY_ROOT,
   Frontier,
@@ -6,7 +8,9 @@ import {
   type NodeId,
   type NodeSource,
   nodeHash,
+  rootAt,
 } from "../../src/audit/merkle.ts";
+import { signerFromSeed, signNote } from "../../src/audit/note.ts";
 
 /** RFC 6962's definition of the Merkle tree hash, written down as it stands there: the yardstick for everything else. */
 export function definition(leaves: readonly Hash[]): Hash {
@@ -51,3 +55,20 @@ export const flipped = (bytes: Uint8Array, at = 0): Buffer => {
   copy[at]! ^= 1;
   return copy;
 };
+
+export const signer = signerFromSeed("sallyport.example/log", Buffer.alloc(32, 1));
+
+/** An entry's bytes, of a request named q-<i>. */
+export const entryOf = (i: number | string): Buffer =>
+  Buffer.from(
+    makeEntry({
+      type: "request.received",
+      outcome: "success",
+      actor: { kind: "system" },
+      data: { request: `q-${i}` },
+    }).bytes,
+  );
+
+/** The tree's first `size` entries, as a checkpoint that `by` signed. */
+export const noteOf = async (tree: StoredTree, size: number, by = signer): Promise<string> =>
+  signNote(checkpointText({ origin: signer.name, size, root: await rootAt(size, tree.source) }), [by]);

@@ -3,8 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { checkpointText } from "../../src/audit/checkpoint.ts";
-import { makeEntry } from "../../src/audit/event.ts";
-import { rootAt } from "../../src/audit/merkle.ts";
 import { signerFromSeed, signNote } from "../../src/audit/note.ts";
 import {
   entriesBundle,
@@ -16,24 +14,13 @@ import {
 } from "../../src/audit/tiles.ts";
 import { writeTiles } from "../../src/cli/log-export.ts";
 import { verifyExport } from "../../src/cli/log-verify.ts";
-import { flipped, StoredTree } from "../audit/trees.ts";
+import { entryOf, flipped, noteOf, StoredTree, signer } from "../audit/trees.ts";
 
 /** An exported log, verified from its files alone: what was changed, dropped, swapped, inserted, cut or put back is found and named. */
 
-const signer = signerFromSeed("sallyport.example/log", Buffer.alloc(32, 1));
-const entryOf = (i: number | string): Buffer =>
-  Buffer.from(
-    makeEntry({
-      type: "request.received",
-      outcome: "success",
-      actor: { kind: "system" },
-      data: { request: `q-${i}` },
-    }).bytes,
-  );
 const entries = Array.from({ length: 1000 }, (_, i) => entryOf(i));
 const tree = StoredTree.of(entries);
-const note = async (size: number) =>
-  signNote(checkpointText({ origin: signer.name, size, root: await rootAt(size, tree.source) }), [signer]);
+const note = (size: number) => noteOf(tree, size);
 
 async function exported(t: { teardown(call: () => unknown): void }, size = 1000): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), "log-export-"));

@@ -8,6 +8,7 @@ import { runOp, sh, startLauncher } from "../exec/launcher.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
 import { layBait, lookAt } from "./bait.ts";
 import { containmentTable } from "./table.ts";
+import { isRoot, users } from "./users.ts";
 
 t.setTimeout(FILE_TIMEOUT);
 
@@ -23,13 +24,6 @@ const missing = (program: string): string | false =>
     : `${program} is not installed here (scripts/setup --tests installs it)`;
 
 const bait = await layBait(t);
-const isRoot = process.getuid?.() === 0;
-const users = isRoot
-  ? [
-      { name: "root", uid: undefined },
-      { name: "an ordinary user", uid: 54_321 },
-    ]
-  : [{ name: "this user", uid: undefined }];
 
 for (const user of users) {
   t.test(`as ${user.name}`, async (t) => {

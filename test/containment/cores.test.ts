@@ -6,24 +6,17 @@ import { testEngines } from "../../src/exec/engines.ts";
 import { harden } from "../../src/host/harden.ts";
 import { runOp, sh, startLauncher } from "../exec/launcher.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
+import { users } from "./users.ts";
 
 /** No crash of an Op starts a program of the host's: its core limit is 1, not 0, whatever it asks for (core(5)). */
 
 t.setTimeout(FILE_TIMEOUT);
 
 const hardLimit = () => /Max core file size +\S+ +(\S+)/.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-const isRoot = process.getuid?.() === 0;
 const never = hardLimit() === "0" && "the hard limit of cores is 0 here, which not every root can raise";
 // As serve does before it starts a launcher, which inherits it.
 harden().disableCoreDumps();
 if (never === false) t.equal(hardLimit(), "1");
-
-const users = isRoot
-  ? [
-      { name: "root", uid: undefined },
-      { name: "an ordinary user", uid: 54_321 },
-    ]
-  : [{ name: "this user", uid: undefined }];
 
 for (const user of users) {
   t.test(`as ${user.name}`, { skip: never }, async (t) => {

@@ -3,13 +3,13 @@ import t from "tap";
 import { readAnswers } from "../../src/exec/battery.ts";
 import { runOp, sh, startLauncher } from "../exec/launcher.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
+import { isRoot, users } from "./users.ts";
 
 /** A launcher that was started with more than an Op should have: what a shell, a unit or an administrator may leave on it. */
 
 t.setTimeout(FILE_TIMEOUT);
 
 const LOW = -500;
-const isRoot = process.getuid?.() === 0;
 /** Whatever of it this host allows: the file says below what it could not try. */
 const SCRIPT = `umask 0; trap "" INT TERM HUP PIPE USR1; exec 7</etc/passwd 8</
 echo ${LOW} 2>/dev/null >/proc/self/oom_score_adj; cd /; export CREDENTIAL=x LD_PRELOAD_PATH=y; exec "$@"`;
@@ -24,13 +24,6 @@ const LOOK = `./probe descriptors environment session
 echo "umask $(umask)"; echo "nice $(nice)"; echo "groups $(id -G)"; echo "io $(ionice)"
 echo "policy $(chrt -p $$ | head -1)"; echo "oom $(cat /proc/self/oom_score_adj)"
 grep -E '^(SigIgn|SigBlk|CapInh|CapAmb|Groups)' /proc/self/status`;
-
-const users = isRoot
-  ? [
-      { name: "root", uid: undefined },
-      { name: "an ordinary user", uid: 54_321 },
-    ]
-  : [{ name: "this user", uid: undefined }];
 
 for (const user of users) {
   t.test(`as ${user.name}`, async (t) => {

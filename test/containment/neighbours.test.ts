@@ -4,6 +4,7 @@ import { readAnswers } from "../../src/exec/battery.ts";
 import type { Launcher } from "../../src/exec/launch.ts";
 import { begin, findProcesses, runOp, sh, startLauncher } from "../exec/launcher.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
+import { isRoot, users } from "./users.ts";
 
 /** Two runs at once: neither sees the other, nor can it take from it, nor die with it. */
 
@@ -16,14 +17,6 @@ async function beginReady(launcher: Launcher, script: string): Promise<ReturnTyp
   await Promise.race([ready.promise, begun.seen]);
   return begun;
 }
-
-const isRoot = process.getuid?.() === 0;
-const users = isRoot
-  ? [
-      { name: "root", uid: undefined },
-      { name: "an ordinary user", uid: 54_321 },
-    ]
-  : [{ name: "this user", uid: undefined }];
 
 /** What a neighbour has while the other looks for it; it says so only once it could find all of it itself. */
 const HAVE = `touch /tmp/mine /dev/shm/mine; ./probe ipc-make:4711 >/dev/null

@@ -11,17 +11,11 @@ import { layBait, lookAt } from "./bait.ts";
 import { tableDifferences } from "./oci-table.ts";
 import { isReported } from "./reported.ts";
 import { containmentTable } from "./table.ts";
+import { users } from "./users.ts";
 
 t.setTimeout(FILE_TIMEOUT);
 
 const bait = await layBait(t);
-const isRoot = process.getuid?.() === 0;
-const users = isRoot
-  ? [
-      { name: "root", uid: undefined },
-      { name: "an ordinary user", uid: 54_321 },
-    ]
-  : [{ name: "this user", uid: undefined }];
 
 for (const user of users) {
   const { launcher, child, stop } = startLauncher({ uid: user.uid });

@@ -2,16 +2,9 @@ import t from "tap";
 import { readAnswers } from "../../src/exec/battery.ts";
 import { runOp, sh, startLauncher } from "../exec/launcher.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
+import { users } from "./users.ts";
 
 t.setTimeout(FILE_TIMEOUT);
-
-const isRoot = process.getuid?.() === 0;
-const users = isRoot
-  ? [
-      { name: "root", uid: undefined },
-      { name: "an ordinary user", uid: 54_321 },
-    ]
-  : [{ name: "this user", uid: undefined }];
 
 for (const user of users) {
   t.test(`as ${user.name}`, async (t) => {

@@ -6,6 +6,7 @@ import { testEngines } from "../../src/exec/engines.ts";
 import { repoPath } from "../../src/host/self.ts";
 import { runOp, startLauncher } from "../exec/launcher.ts";
 import { FILE_TIMEOUT } from "../faults/support.ts";
+import { users } from "./users.ts";
 
 /** Not one of each, but all: every file, every socket, every number of a system call. */
 
@@ -52,14 +53,6 @@ const FAMILIES: Readonly<Record<Profile, RegExp>> = {
   network: /^1\/1 1\/2 1\/3 1\/5 2\/1 2\/2( 10\/1 10\/2)?$/,
 };
 const WRITABLE = ["full", "null", "random", "shm", "urandom", "zero"].map((name) => `/dev/${name}`);
-
-const isRoot = process.getuid?.() === 0;
-const users = isRoot
-  ? [
-      { name: "root", uid: undefined },
-      { name: "an ordinary user", uid: 54_321 },
-    ]
-  : [{ name: "this user", uid: undefined }];
 
 for (const user of users) {
   t.test(`as ${user.name}`, async (t) => {
